@@ -1,0 +1,254 @@
+//! A turn: from the messages that waited to replies and effects. The one parent function of everything an agent does.
+
+use std::collections::HashSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::CompiledAgent;
+use super::consent::{ConsentWord, STARTED_REPLY, STOPPED_REPLY, consent_word};
+use super::triggers::{Gate, GateOutcome, Match, MatchedOn, normalise};
+use crate::domain::agent::StalePolicy;
+use crate::domain::contact::Address;
+use crate::domain::conversation::ConversationMode;
+use crate::domain::inbound::{InboundState, MessageNature, PendingMessage};
+use crate::domain::outbound::MessageBody;
+use crate::domain::rule::{REPLY_CHARACTERS_MAX, RuleAction};
+use crate::domain::turn::{Decision, Effect, MessageTrace, TurnTrace};
+use crate::ids::InboundId;
+
+/// Characters of a message that rules look at; WhatsApp's limit of a text body.
+pub const MATCHED_CHARACTERS_MAX: usize = 4_096;
+/// The platform's words when no rule matches; `{text}` stands for what was written.
+pub const FALLBACK_REPLY: &str = "I heard: {text}. I can help with weather or reminders.";
+/// The answer of a `call_weather` rule without words of its own: this version has no weather service.
+pub const WEATHER_UNAVAILABLE_REPLY: &str = "I cannot look up the weather yet.";
+/// What stands before an answer to a message that waited too long.
+pub const APOLOGY_PREFIX: &str = "Sorry for the late answer. ";
+/// The mark of words that were cut to fit.
+const CUT_MARK: char = '…';
+
+/// What a turn is made from.
+pub struct TurnInput<'a> {
+    /// Who answers.
+    pub agent: &'a CompiledAgent,
+    /// Whether messages must begin with an invoke prefix.
+    pub gate: &'a Gate,
+    /// Who speaks for the business in this conversation.
+    pub mode: ConversationMode,
+    /// Since when the person wants nothing from us.
+    pub opted_out_at: Option<Timestamp>,
+    /// What waits, oldest first.
+    pub pending: &'a [PendingMessage],
+    /// WhatsApp's window: an answer to a message older than this could not be sent as plain words anyway.
+    pub window_seconds: i64,
+    /// The present.
+    pub now: Timestamp,
+}
+
+/// What to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// To whom.
+    pub to: Address,
+    /// What.
+    pub body: MessageBody,
+    /// The message that it answers, by WhatsApp's id.
+    pub answers: String,
+    /// Confirms an opt-out.
+    pub ignores_opt_out: bool,
+}
+
+/// What a turn comes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TurnOutcome {
+    /// What to say, in order.
+    pub replies: Vec<Reply>,
+    /// What else to change.
+    pub effects: Vec<Effect>,
+    /// Where each message stands now.
+    pub states: Vec<(InboundId, InboundState)>,
+    /// Why.
+    pub trace: TurnTrace,
+}
+
+/// Takes a turn over everything that waits. Each message is judged on its own, in order; a wish to stop holds from the
+/// next message on.
+pub fn run_turn(input: &TurnInput<'_>) -> TurnOutcome {
+    let replaced = replaced_in_batch(input.pending);
+    let mut outcome = TurnOutcome::default();
+    let mut opted_out = input.opted_out_at.is_some();
+    for message in input.pending {
+        let judged = judge(input, message, opted_out, replaced.contains(message.provider_message_id.as_str()));
+        match &judged.decision {
+            Decision::OptOut => opted_out = true,
+            Decision::OptIn => opted_out = false,
+            _ => {}
+        }
+        let state = if judged.decision == Decision::Stale { InboundState::Stale } else { InboundState::Done };
+        outcome.states.push((message.id, state));
+        outcome.effects.extend(judged.effects);
+        if let Some(text) = judged.reply.filter(|text| !text.is_empty()) {
+            outcome.replies.push(Reply {
+                to: message.reply_to.clone(),
+                body: MessageBody::Text { text: cut(&text, REPLY_CHARACTERS_MAX) },
+                answers: message.provider_message_id.clone(),
+                ignores_opt_out: judged.decision == Decision::OptOut,
+            });
+        }
+        outcome.trace.messages.push(MessageTrace { inbound_id: message.id, decision: judged.decision });
+    }
+    outcome
+}
+
+/// Messages that a later one in the same turn revokes or edits.
+fn replaced_in_batch(pending: &[PendingMessage]) -> HashSet<&str> {
+    pending
+        .iter()
+        .filter(|message| matches!(message.nature, MessageNature::Edit | MessageNature::Revoke))
+        .filter_map(|message| message.target_provider_message_id.as_deref())
+        .collect()
+}
+
+struct Judged {
+    decision: Decision,
+    reply: Option<String>,
+    effects: Vec<Effect>,
+}
+
+impl Judged {
+    fn silent(decision: Decision) -> Self {
+        Self { decision, reply: None, effects: Vec::new() }
+    }
+
+    fn saying(decision: Decision, reply: String) -> Self {
+        Self { decision, reply: Some(reply), effects: Vec::new() }
+    }
+}
+
+fn judge(input: &TurnInput<'_>, message: &PendingMessage, opted_out: bool, replaced: bool) -> Judged {
+    if let Some(gone) = taken_back(message, replaced) {
+        return gone;
+    }
+    let Some(text) = message.text.as_deref().filter(|text| !text.trim().is_empty()) else {
+        return Judged::silent(Decision::NoWords);
+    };
+    let normalised = normalise(&first_characters(text, MATCHED_CHARACTERS_MAX));
+    if let Some(consent) = judge_consent(consent_word(&normalised), opted_out) {
+        return consent;
+    }
+    if opted_out {
+        return Judged::silent(Decision::OptedOut);
+    }
+    if input.mode != ConversationMode::Bot {
+        return Judged::silent(Decision::NotBot);
+    }
+    // A tap on a button of ours is an answer to us: it needs no invocation.
+    if message.nature != MessageNature::Tap && input.gate.check(&normalised) == GateOutcome::Blocked {
+        return Judged::silent(Decision::NotInvoked);
+    }
+    let settings = &input.agent.settings;
+    let age = input.now.duration_since(message.sent_at);
+    let is_stale = age > SignedDuration::from_secs(settings.stale_after_seconds);
+    let too_late = settings.stale_policy == StalePolicy::Ignore || age > SignedDuration::from_secs(input.window_seconds);
+    if is_stale && too_late {
+        return Judged::silent(Decision::Stale);
+    }
+    let (decision, reply) = answer(input.agent, &normalised, text);
+    let apology = if is_stale && !reply.is_empty() { APOLOGY_PREFIX } else { "" };
+    Judged::saying(decision, format!("{apology}{reply}"))
+}
+
+fn taken_back(message: &PendingMessage, replaced: bool) -> Option<Judged> {
+    if message.nature == MessageNature::Revoke {
+        let erase = |target: &String| Effect::EraseWords { provider_message_id: target.clone() };
+        let effects = message.target_provider_message_id.iter().map(erase).collect();
+        return Some(Judged { decision: Decision::Revoked, reply: None, effects });
+    }
+    if message.revoked {
+        // The revocation came first: the words of the latecomer go as well.
+        let effects = vec![Effect::EraseWords { provider_message_id: message.provider_message_id.clone() }];
+        return Some(Judged { decision: Decision::Revoked, reply: None, effects });
+    }
+    (message.edited || replaced).then(|| Judged::silent(Decision::ReplacedByEdit))
+}
+
+fn judge_consent(word: Option<ConsentWord>, opted_out: bool) -> Option<Judged> {
+    match (word?, opted_out) {
+        (ConsentWord::Stop, false) => Some(Judged {
+            decision: Decision::OptOut,
+            reply: Some(STOPPED_REPLY.to_owned()),
+            effects: vec![Effect::OptOut],
+        }),
+        // Confirmed once.
+        (ConsentWord::Stop, true) => Some(Judged::silent(Decision::OptedOut)),
+        (ConsentWord::Start, true) => Some(Judged {
+            decision: Decision::OptIn,
+            reply: Some(STARTED_REPLY.to_owned()),
+            effects: vec![Effect::OptIn],
+        }),
+        // Nothing to undo: an ordinary word.
+        (ConsentWord::Start, false) => None,
+    }
+}
+
+/// What an agent answers to a message that is for it: the winning rule's words, else the fallback.
+pub fn answer(agent: &CompiledAgent, normalised: &str, text: &str) -> (Decision, String) {
+    match agent.triggers.winner(normalised) {
+        Some(found) => {
+            let reply = rule_reply(&found);
+            (Decision::Rule { rule_id: found.rule.id.clone(), matched: operators_words(&found.on) }, reply)
+        }
+        None => (Decision::Fallback, fallback_reply(agent, text)),
+    }
+}
+
+/// What of a match is the operator's own: a trace outlives words that the person takes back.
+fn operators_words(on: &MatchedOn) -> String {
+    match on {
+        MatchedOn::Keyword { text }
+        | MatchedOn::WholeWord { text }
+        | MatchedOn::Prefix { text }
+        | MatchedOn::Exact { text } => text.clone(),
+        MatchedOn::Regex { pattern, .. } => pattern.clone(),
+    }
+}
+
+/// The words of a rule.
+pub fn rule_reply(found: &Match) -> String {
+    match found.rule.action {
+        RuleAction::CallWeather if found.rule.reply_text.is_empty() => WEATHER_UNAVAILABLE_REPLY.to_owned(),
+        RuleAction::CallWeather | RuleAction::ReplyText => found.rule.reply_text.clone(),
+    }
+}
+
+/// The words for what no rule matches, with the text as it was written. A long text is cut, not the sentence around it.
+pub fn fallback_reply(agent: &CompiledAgent, text: &str) -> String {
+    let template = agent.settings.fallback_reply.as_deref().unwrap_or(FALLBACK_REPLY);
+    template.replace("{text}", &cut(text, REPLY_CHARACTERS_MAX.saturating_sub(length(template))))
+}
+
+fn first_characters(text: &str, characters_max: usize) -> String {
+    text.chars().take(characters_max).collect()
+}
+
+/// Cuts a text so that it and the mark fit. WhatsApp does not say how it counts: UTF-16 units are the larger count.
+fn cut(text: &str, characters_max: usize) -> String {
+    if length(text) <= characters_max {
+        return text.to_owned();
+    }
+    let mut room = characters_max.saturating_sub(CUT_MARK.len_utf16());
+    let mut cut: String = text
+        .chars()
+        .take_while(|character| {
+            let fits = character.len_utf16() <= room;
+            room = room.saturating_sub(character.len_utf16());
+            fits
+        })
+        .collect();
+    cut.push(CUT_MARK);
+    cut
+}
+
+fn length(text: &str) -> usize {
+    text.chars().map(char::len_utf16).sum()
+}

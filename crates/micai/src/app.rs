@@ -1,0 +1,268 @@
+//! The platform put together: which parts a process runs, from the settings to running tasks and back to silence.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::agent::triggers::Gate;
+use crate::clock::SharedClock;
+use crate::config::{Config, DatabaseUrl};
+use crate::http::server::{Drained, ServerLimits};
+use crate::http::{HttpState, server};
+use crate::ids::Ids;
+use crate::ingest::Ingest;
+use crate::queue::{MemoryQueue, WakeQueue};
+use crate::sender::policy::Policy;
+use crate::sender::reconcile::{self, ReconcileLimits};
+use crate::sender::{Sender, SenderLimits};
+use crate::store::{Location, Store};
+use crate::transport::{CALL_SECONDS_MAX, CloudApi, CloudApiConfig};
+use crate::worker::{Worker, WorkerLimits, sweeper};
+
+/// The number that a contact is bound to who never wrote, while no number is set.
+const UNSET_PHONE_NUMBER_ID: &str = "unset";
+/// Given to a call beyond the transport's own limit before its process counts as dead.
+const CALL_MARGIN_SECONDS: i64 = 40;
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// Answers HTTP: webhooks, admin.
+    pub api: bool,
+    /// Takes turns and sends.
+    pub worker: bool,
+    /// Does what time asks for: settles unknown sends.
+    pub scheduler: bool,
+    /// No other process uses the database: whatever was under way at the start belonged to a process that is gone.
+    pub alone: bool,
+}
+
+impl Roles {
+    /// Everything, in one process that has the database to itself.
+    pub const SERVE: Self = Self { api: true, worker: true, scheduler: true, alone: true };
+    /// HTTP only.
+    pub const API: Self = Self { api: true, worker: false, scheduler: false, alone: false };
+    /// Turns and sends only.
+    pub const WORKER: Self = Self { api: false, worker: true, scheduler: false, alone: false };
+    /// Time only.
+    pub const SCHEDULER: Self = Self { api: false, worker: false, scheduler: true, alone: false };
+}
+
+/// A running platform.
+pub struct App {
+    store: Store,
+    queue: Arc<dyn WakeQueue>,
+    address: Option<SocketAddr>,
+    server: Option<JoinHandle<Drained>>,
+    loops: Vec<JoinHandle<()>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    grace: Duration,
+}
+
+impl App {
+    /// Opens and migrates the database, recovers what a dead process left, and starts the parts that `roles` names.
+    /// HTTP is served only when everything else is ready.
+    ///
+    /// # Errors
+    /// A sentence about what could not be opened or understood.
+    pub async fn start(config: &Config, roles: Roles, clock: SharedClock, mut chance: StdRng) -> anyhow::Result<Self> {
+        if config.redis_url.is_some() {
+            bail!("MICAI_REDIS_URL is set, but this version only has the queue in process; leave it empty");
+        }
+        let ids = Arc::new(Ids::from_rng(StdRng::from_rng(&mut chance)));
+        let store = open_store(config, ids.clone(), clock.clone()).await?;
+        store.migrate().await.context("the database schema could not be brought up to date")?;
+        store.ensure_default_agent().await.context("the default agent could not be made")?;
+        if roles.alone {
+            store.recover_after_restart().await.context("what the last run left could not be recovered")?;
+        }
+        let stop = CancellationToken::new();
+        let queue: Arc<dyn WakeQueue> = Arc::new(MemoryQueue::start(clock.clone(), stop.clone()));
+        let mut app = Self {
+            store,
+            queue,
+            address: None,
+            server: None,
+            loops: Vec::new(),
+            tasks: TaskTracker::new(),
+            stop,
+            grace: Duration::from_secs(config.shutdown_grace_seconds),
+        };
+        let gate = Arc::new(Gate::new(config.require_invoke_prefix, &config.invoke_prefixes));
+        if roles.worker {
+            app.start_worker(config, &clock, ids, gate.clone());
+            app.start_sender(config, &clock, StdRng::from_rng(&mut chance))?;
+        }
+        if roles.scheduler {
+            app.start_reconciliation(config, &clock);
+        }
+        if roles.api {
+            app.start_http(config, clock, gate).await?;
+        }
+        Ok(app)
+    }
+
+    /// Where HTTP is served.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The wake queue.
+    pub fn queue(&self) -> &Arc<dyn WakeQueue> {
+        &self.queue
+    }
+
+    /// Takes nothing new, finishes what is under way within the grace period, gives leases back, closes the database.
+    /// `false` when something had to be cut off; the next start takes it up again.
+    pub async fn stop(self) -> bool {
+        self.stop.cancel();
+        self.tasks.close();
+        let finished = tokio::time::timeout(self.grace, async {
+            for running in self.loops {
+                // A loop that panicked has nothing left to finish.
+                let _ = running.await;
+            }
+            self.tasks.wait().await;
+            match self.server {
+                Some(server) => matches!(server.await, Ok(Drained::Fully)),
+                None => true,
+            }
+        });
+        let finished = finished.await.unwrap_or(false);
+        self.store.close().await;
+        finished
+    }
+
+    fn start_worker(&mut self, config: &Config, clock: &SharedClock, ids: Arc<Ids>, gate: Arc<Gate>) {
+        let limits = WorkerLimits {
+            workers: config.turn_workers,
+            lease_seconds: seconds(config.conversation_lease_seconds),
+            window_seconds: i64::from(config.freeform_window_hours) * 3_600,
+        };
+        let worker = Worker::new(self.store.clone(), self.queue.clone(), clock.clone(), ids, gate, limits);
+        self.loops.push(tokio::spawn(worker.run(self.tasks.clone(), self.stop.clone())));
+        self.loops.push(tokio::spawn(sweeper::run(
+            self.store.clone(),
+            self.queue.clone(),
+            clock.clone(),
+            seconds(config.sweep_interval_seconds),
+            self.stop.clone(),
+        )));
+    }
+
+    fn start_sender(&mut self, config: &Config, clock: &SharedClock, dice: StdRng) -> anyhow::Result<()> {
+        let transport = CloudApi::new(CloudApiConfig {
+            base_url: config.whatsapp_api_url.clone(),
+            api_version: config.whatsapp_api_version.clone(),
+            access_token: config.whatsapp_access_token.clone(),
+            phone_number_id: phone_number_id(config),
+        })
+        .context("the WhatsApp settings cannot work")?;
+        let policy = Policy {
+            outbound_enabled: config.outbound_reply_enabled,
+            window_seconds: i64::from(config.freeform_window_hours) * 3_600,
+        };
+        let limits = SenderLimits {
+            workers: config.send_workers,
+            attempts_max: i32::try_from(config.send_retries_max).unwrap_or(i32::MAX).saturating_add(1),
+            unknown_deadline_seconds: seconds(config.unknown_send_deadline_seconds),
+        };
+        let (store, queue) = (self.store.clone(), self.queue.clone());
+        let sender = Sender::new(store, queue, Arc::new(transport), clock.clone(), policy, limits, dice);
+        self.loops.push(tokio::spawn(sender.run(self.tasks.clone(), self.stop.clone())));
+        Ok(())
+    }
+
+    fn start_reconciliation(&mut self, config: &Config, clock: &SharedClock) {
+        let limits = ReconcileLimits {
+            call_seconds_max: seconds(CALL_SECONDS_MAX) + CALL_MARGIN_SECONDS,
+            unknown_deadline_seconds: seconds(config.unknown_send_deadline_seconds),
+            interval_seconds: seconds(config.sweep_interval_seconds),
+        };
+        let looking = reconcile::run(self.store.clone(), clock.clone(), limits, self.stop.clone());
+        self.loops.push(tokio::spawn(looking));
+    }
+
+    async fn start_http(&mut self, config: &Config, clock: SharedClock, gate: Arc<Gate>) -> anyhow::Result<()> {
+        let ingest = Ingest::new(
+            self.store.clone(),
+            self.queue.clone(),
+            clock.clone(),
+            config.whatsapp_app_secret.clone(),
+            config.webhook_items_max,
+        );
+        let router = crate::http::router(HttpState {
+            store: self.store.clone(),
+            queue: self.queue.clone(),
+            ingest,
+            clock,
+            verify_token: config.whatsapp_verify_token.clone(),
+            admin_api_key: config.admin_api_key.clone(),
+            gate,
+            default_phone_number_id: phone_number_id(config),
+            page_rows_max: config.page_rows_max,
+            webhook_body_bytes_max: config.webhook_body_bytes_max,
+            request_timeout: Duration::from_secs(config.http_request_timeout_seconds),
+        });
+        let listener = TcpListener::bind(config.bind)
+            .await
+            .with_context(|| format!("{} cannot be listened on: free it, or set MICAI_BIND to another", config.bind))?;
+        self.address = Some(listener.local_addr()?);
+        let limits = ServerLimits {
+            connections_max: config.http_connections_max,
+            header_timeout: Duration::from_secs(config.http_header_timeout_seconds),
+            drain_deadline: self.grace,
+        };
+        self.server = Some(tokio::spawn(server::serve(listener, router, limits, self.stop.clone())));
+        Ok(())
+    }
+}
+
+/// Opens the database that the settings name.
+///
+/// # Errors
+/// A sentence about what could not be reached or opened.
+pub async fn open_store(config: &Config, ids: Arc<Ids>, clock: SharedClock) -> anyhow::Result<Store> {
+    let location = match &config.database_url {
+        DatabaseUrl::Sqlite(path) => {
+            Location::Sqlite { path: path.clone(), readers_max: config.sqlite_readers_max }
+        }
+        DatabaseUrl::Postgres(url) => Location::Postgres {
+            // The parser's own error may repeat the address with its password.
+            options: Box::new(url.expose_secret().parse().ok().context("MICAI_DATABASE_URL is no Postgres address")?),
+            connections_max: config.database_connections_max,
+        },
+    };
+    Store::open(&location, ids, clock)
+        .await
+        .with_context(|| format!("the database {} could not be opened", config.database_url.shown()))
+}
+
+fn phone_number_id(config: &Config) -> String {
+    config.whatsapp_phone_number_id.clone().unwrap_or_else(|| UNSET_PHONE_NUMBER_ID.to_owned())
+}
+
+fn seconds(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A generator seeded by the system's randomness: the one place where chance comes in from outside.
+#[allow(clippy::disallowed_methods)]
+pub fn chance() -> StdRng {
+    StdRng::seed_from_u64(rand::rng().next_u64())
+}

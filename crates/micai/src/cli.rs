@@ -1,0 +1,51 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Agents that live on a WhatsApp Business number.
+///
+/// `micai dev` runs everything on this machine, with a simulated WhatsApp to chat in: nothing else is needed.
+/// `micai serve` is the same for a real number. Settings are `MICAI_*` variables; `micai config` shows them.
+#[derive(Debug, Parser)]
+#[command(name = "micai", version, max_term_width = 100)]
+pub struct Cli {
+    /// A TOML file with settings. Variables win over it.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What a process is started for.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Run everything, with a simulated WhatsApp and a sample agent to chat with.
+    Dev(DevArgs),
+    /// Run every role in this process: HTTP, turns, sending, upkeep. Migrates the database first.
+    Serve,
+    /// Run HTTP only: webhooks and the admin API.
+    Api,
+    /// Run turns and sending only.
+    Worker,
+    /// Run only what time asks for: settling sends whose fate is unknown.
+    Scheduler,
+    /// Bring the database schema up to date, or show how far it is.
+    Migrate {
+        /// Only show which migrations the database has.
+        #[arg(long)]
+        status: bool,
+    },
+    /// Print the effective settings and where each comes from. Secrets are not shown.
+    Config,
+}
+
+/// Addresses of `micai dev`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DevArgs {
+    /// Where the simulated WhatsApp listens; its chat page is there.
+    #[arg(long, default_value = "127.0.0.1:8002", value_name = "ADDRESS")]
+    pub simulator_bind: std::net::SocketAddr,
+}

@@ -1,0 +1,354 @@
+//! What an operator can set: defaults, then a file, then `MICAI_*` variables; everything that is wrong is said at once.
+
+mod files;
+mod parse;
+mod reader;
+mod shown;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use reader::Reader;
+use shown::Entry;
+
+/// App secret that `micai dev` shares with its simulator. Refused in prod.
+pub const DEV_APP_SECRET: &str = "dev-app-secret";
+/// Verify token of `micai dev`. Refused in prod.
+pub const DEV_VERIFY_TOKEN: &str = "dev-verify-token";
+/// Access token of `micai dev`. Refused in prod.
+pub const DEV_ACCESS_TOKEN: &str = "dev-access-token";
+/// Admin key of `micai dev`. Refused in prod.
+pub const DEV_ADMIN_API_KEY: &str = "dev-admin-key";
+
+/// What each secret of a prod process must have at least.
+const PROD_SECRET_BYTES_MIN: usize = 16;
+
+/// The effective settings. The comments of `config.default.toml` say what each one means.
+#[derive(Debug, Clone)]
+#[allow(
+    missing_docs,
+    reason = "the comments of config.default.toml are the documentation of each key"
+)]
+pub struct Config {
+    pub app_env: AppEnv,
+    pub bind: SocketAddr,
+    pub log_filter: String,
+    pub log_format: LogFormat,
+    pub shutdown_grace_seconds: u64,
+
+    pub database_url: DatabaseUrl,
+    pub database_connections_max: u32,
+    pub sqlite_readers_max: u32,
+    pub redis_url: Option<SecretString>,
+
+    pub whatsapp_verify_token: Option<SecretString>,
+    pub whatsapp_app_secret: Vec<SecretString>,
+    pub whatsapp_access_token: Option<SecretString>,
+    pub whatsapp_phone_number_id: Option<String>,
+    pub whatsapp_business_account_id: Option<String>,
+    pub whatsapp_api_url: Url,
+    pub whatsapp_api_version: String,
+
+    pub outbound_reply_enabled: bool,
+    pub require_invoke_prefix: bool,
+    pub invoke_prefixes: Vec<String>,
+    pub freeform_window_hours: u32,
+    pub unknown_send_deadline_seconds: u64,
+
+    pub admin_api_key: Option<SecretString>,
+    pub page_rows_max: usize,
+
+    pub webhook_body_bytes_max: usize,
+    pub webhook_items_max: usize,
+    pub http_connections_max: usize,
+    pub http_header_timeout_seconds: u64,
+    pub http_request_timeout_seconds: u64,
+
+    pub turn_workers: usize,
+    pub turn_timeout_seconds: u64,
+    pub conversation_lease_seconds: u64,
+    pub history_messages_max: usize,
+    pub send_workers: usize,
+    pub send_retries_max: u32,
+    pub sweep_interval_seconds: u64,
+    pub media_bytes_max: u64,
+
+    /// What `micai config` prints: one line a key, in the order of `config.default.toml`.
+    entries: Vec<Entry>,
+}
+
+/// Where the process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppEnv {
+    /// On a developer's machine.
+    Dev,
+    /// For real people.
+    Prod,
+    /// Under a test.
+    Test,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// JSON in prod, text elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// For machines, one object a line.
+    Json,
+}
+
+/// Where the facts are kept.
+#[derive(Debug, Clone)]
+pub enum DatabaseUrl {
+    /// A `postgresql://` address, as sqlx takes it. Secret, since it may hold a password.
+    Postgres(SecretString),
+    /// A file, relative to the working directory or absolute.
+    Sqlite(PathBuf),
+}
+
+/// Everything that is wrong with the settings, a sentence each.
+#[derive(Debug, thiserror::Error)]
+#[error("these settings must be mended first:\n  - {}", .sentences.join("\n  - "))]
+pub struct ConfigErrors {
+    /// One finding each, with the name of the setting and what to do.
+    pub sentences: Vec<String>,
+}
+
+/// One key of `config.default.toml`, for reference pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyReference {
+    /// The key, as in the file.
+    pub key: String,
+    /// The environment variable.
+    pub variable: String,
+    /// The default as it stands in the file.
+    pub default: String,
+    /// The comment above the key, on one line.
+    pub doc: String,
+}
+
+impl Config {
+    /// The settings from the compiled-in defaults, then `file` (else the file that `MICAI_CONFIG_FILE` names), then
+    /// `environment`. The environment is passed in; a process gives `std::env::vars_os()`.
+    ///
+    /// # Errors
+    /// Every finding at once: unknown names, values that do not fit, secret files that cannot be read, and what `prod`
+    /// refuses. No sentence holds a secret.
+    pub fn load<K, V>(environment: impl IntoIterator<Item = (K, V)>, file: Option<&Path>) -> Result<Self, ConfigErrors>
+    where
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        Self::load_with_presets(&[], environment, file)
+    }
+
+    /// As [`Config::load`], with `presets` (key, value) that replace defaults and that file and environment still
+    /// override: how `micai dev` brings its own.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_with_presets<K, V>(
+        presets: &[(&str, String)],
+        environment: impl IntoIterator<Item = (K, V)>,
+        file: Option<&Path>,
+    ) -> Result<Self, ConfigErrors>
+    where
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let environment = environment
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        let mut reader = Reader::open(presets, environment, file);
+        let mut config = Self::read(&mut reader)?;
+        config.check_together(&mut reader);
+        if config.app_env == AppEnv::Prod {
+            config.check_prod(&mut reader);
+        }
+        config.entries = reader.finish()?;
+        Ok(config)
+    }
+
+    /// One line a key: its name, whether it is secret, and what it must be. A bad value is noted by the reader, which
+    /// goes on with the default, so that all findings come together.
+    fn read(from: &mut Reader) -> Result<Self, ConfigErrors> {
+        Ok(Self {
+            app_env: from.open_key("app_env", parse::app_env)?,
+            bind: from.open_key("bind", parse::socket_address)?,
+            log_filter: from.open_key("log_filter", parse::log_filter)?,
+            log_format: from.open_key("log_format", parse::log_format)?,
+            shutdown_grace_seconds: from.open_key("shutdown_grace_seconds", parse::whole(1..=600, "seconds"))?,
+
+            database_url: from.address_key("database_url", parse::database_url)?,
+            database_connections_max: from
+                .open_key("database_connections_max", parse::whole(2..=500, "connections"))?,
+            sqlite_readers_max: from.open_key("sqlite_readers_max", parse::whole(1..=64, "connections"))?,
+            redis_url: from.address_key("redis_url", parse::redis_url)?,
+
+            whatsapp_verify_token: from.secret_key("whatsapp_verify_token", parse::optional_secret)?,
+            whatsapp_app_secret: from.secret_key("whatsapp_app_secret", parse::secret_list)?,
+            whatsapp_access_token: from.secret_key("whatsapp_access_token", parse::optional_secret)?,
+            whatsapp_phone_number_id: from.open_key("whatsapp_phone_number_id", parse::optional_id)?,
+            whatsapp_business_account_id: from.open_key("whatsapp_business_account_id", parse::optional_id)?,
+            whatsapp_api_url: from.open_key("whatsapp_api_url", parse::api_url)?,
+            whatsapp_api_version: from.open_key("whatsapp_api_version", parse::api_version)?,
+
+            outbound_reply_enabled: from.open_key("outbound_reply_enabled", parse::flag)?,
+            require_invoke_prefix: from.open_key("require_invoke_prefix", parse::flag)?,
+            invoke_prefixes: from.open_key("invoke_prefixes", parse::prefixes)?,
+            freeform_window_hours: from.open_key("freeform_window_hours", parse::whole(1..=24, "hours"))?,
+            unknown_send_deadline_seconds: from
+                .open_key("unknown_send_deadline_seconds", parse::whole(1..=86_400, "seconds"))?,
+
+            admin_api_key: from.secret_key("admin_api_key", parse::optional_secret)?,
+            page_rows_max: from.open_key("page_rows_max", parse::whole(1..=1_000, "rows"))?,
+
+            webhook_body_bytes_max: from
+                .open_key("webhook_body_bytes_max", parse::whole(65_536..=67_108_864, "bytes"))?,
+            webhook_items_max: from.open_key("webhook_items_max", parse::whole(1..=10_000, "items"))?,
+            http_connections_max: from.open_key("http_connections_max", parse::whole(1..=65_536, "connections"))?,
+            http_header_timeout_seconds: from
+                .open_key("http_header_timeout_seconds", parse::whole(1..=600, "seconds"))?,
+            http_request_timeout_seconds: from
+                .open_key("http_request_timeout_seconds", parse::whole(1..=600, "seconds"))?,
+
+            turn_workers: from.open_key("turn_workers", parse::whole(1..=1_024, "workers"))?,
+            turn_timeout_seconds: from.open_key("turn_timeout_seconds", parse::whole(1..=600, "seconds"))?,
+            conversation_lease_seconds: from
+                .open_key("conversation_lease_seconds", parse::whole(2..=3_600, "seconds"))?,
+            history_messages_max: from.open_key("history_messages_max", parse::whole(1..=1_000, "messages"))?,
+            send_workers: from.open_key("send_workers", parse::whole(1..=1_024, "workers"))?,
+            send_retries_max: from.open_key("send_retries_max", parse::whole(0..=50, "retries"))?,
+            sweep_interval_seconds: from.open_key("sweep_interval_seconds", parse::whole(1..=3_600, "seconds"))?,
+            media_bytes_max: from.open_key("media_bytes_max", parse::whole(1_024..=104_857_600, "bytes"))?,
+            entries: Vec::new(),
+        })
+    }
+
+    /// What each value allows alone and two values together do not.
+    fn check_together(&self, reader: &mut Reader) {
+        if self.conversation_lease_seconds <= self.turn_timeout_seconds {
+            reader.note(format!(
+                "{} is {} and {} is {}: the lease must be longer than a turn, or a second worker starts the same turn; \
+                 raise the first or lower the second.",
+                reader.named("conversation_lease_seconds"),
+                self.conversation_lease_seconds,
+                reader.named("turn_timeout_seconds"),
+                self.turn_timeout_seconds
+            ));
+        }
+        if self.require_invoke_prefix && self.invoke_prefixes.is_empty() {
+            reader.note(format!(
+                "{} is empty while {} is true: no message would ever be answered; name a prefix or set the second to \
+                 false.",
+                reader.named("invoke_prefixes"),
+                reader.named("require_invoke_prefix")
+            ));
+        }
+        if let DatabaseUrl::Sqlite(path) = &self.database_url
+            && let Some(folder) = path.parent()
+            && !folder.as_os_str().is_empty()
+            && !folder.is_dir()
+        {
+            reader.note(format!(
+                "{} names a file in {}, which is not a folder here: make the folder, or write four slashes \
+                 (sqlite:////var/lib/micai.db) for an absolute path.",
+                reader.named("database_url"),
+                folder.display()
+            ));
+        }
+    }
+
+    /// What is good enough for a developer's machine and not for real people.
+    fn check_prod(&self, reader: &mut Reader) {
+        let app_secrets: Vec<&SecretString> = self.whatsapp_app_secret.iter().collect();
+        let single = |secret: &'static str, value| (secret, Option::<&SecretString>::into_iter(value).collect());
+        let rows: [(&str, Vec<&SecretString>); 4] = [
+            ("whatsapp_app_secret", app_secrets),
+            single("whatsapp_verify_token", self.whatsapp_verify_token.as_ref()),
+            single("admin_api_key", self.admin_api_key.as_ref()),
+            single("whatsapp_access_token", self.whatsapp_access_token.as_ref()),
+        ];
+        for (key, secrets) in rows {
+            let needed = key != "whatsapp_access_token" || self.outbound_reply_enabled;
+            if secrets.is_empty() && needed {
+                reader.note_missing_in_prod(key);
+            }
+            for secret in secrets {
+                check_prod_secret(key, secret, reader);
+            }
+        }
+        if self.outbound_reply_enabled && self.whatsapp_phone_number_id.is_none() {
+            reader.note_missing_in_prod("whatsapp_phone_number_id");
+        }
+        if self.whatsapp_api_url.scheme() != "https" && !parse::is_loopback(&self.whatsapp_api_url) {
+            reader.note(format!(
+                "{} is \"{}\": in prod it must be https, since the access token travels with every call.",
+                reader.named("whatsapp_api_url"),
+                self.whatsapp_api_url
+            ));
+        }
+    }
+
+    /// The effective settings as a TOML text, each with its source as a comment; secrets only as set or not set.
+    #[must_use]
+    pub fn rendered(&self) -> String {
+        let width = self
+            .entries
+            .iter()
+            .map(|entry| entry.line().chars().count())
+            .max()
+            .unwrap_or(0);
+        let mut text = String::from("# Effective settings of micai. Behind each: where it comes from.\n");
+        for entry in &self.entries {
+            text.push_str(&format!("{:<width$}  # {}\n", entry.line(), entry.source));
+        }
+        text
+    }
+
+    /// Every key with its variable, default and meaning, in the order of `config.default.toml`.
+    #[must_use]
+    pub fn reference() -> Vec<KeyReference> {
+        shown::reference()
+    }
+}
+
+impl DatabaseUrl {
+    /// For people: the address without its password, or the path.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Sqlite(path) => format!("sqlite:///{}", path.display()),
+            Self::Postgres(url) => {
+                let address = url.expose_secret();
+                shown::masked(address).unwrap_or_else(|| address.to_owned())
+            }
+        }
+    }
+}
+
+fn check_prod_secret(key: &str, secret: &SecretString, reader: &mut Reader) {
+    const WELL_KNOWN: [&str; 4] = [DEV_APP_SECRET, DEV_VERIFY_TOKEN, DEV_ACCESS_TOKEN, DEV_ADMIN_API_KEY];
+    let value = secret.expose_secret();
+    if WELL_KNOWN.contains(&value) {
+        reader.note(format!(
+            "{} is the well-known value of `micai dev`: in prod everybody could use it; set one of your own.",
+            reader.named(key)
+        ));
+    } else if value.len() < PROD_SECRET_BYTES_MIN {
+        reader.note(format!(
+            "{} is shorter than {PROD_SECRET_BYTES_MIN} bytes: in prod it could be guessed; set a longer one, for \
+             example from `openssl rand -hex 24`.",
+            reader.named(key)
+        ));
+    }
+}

@@ -1,0 +1,75 @@
+//! Agents: who answers, under which bounds.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The agent that answers where no other is bound.
+pub const DEFAULT_AGENT_ID: &str = "default-agent";
+/// The most characters an agent id may have.
+pub const AGENT_ID_CHARACTERS_MAX: usize = 128;
+/// How old a message may be, in seconds, before it counts as stale: after an outage WhatsApp replays days.
+pub const STALE_AFTER_SECONDS_DEFAULT: i64 = 6 * 60 * 60;
+
+/// The operator's name for an agent.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AgentId(pub String);
+
+impl AgentId {
+    /// The id of the agent that answers where no other is bound.
+    pub fn default_agent() -> Self {
+        Self(DEFAULT_AGENT_ID.to_owned())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AgentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an agent does with a message that waited longer than its stale limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StalePolicy {
+    /// Keep it, mark it, say nothing.
+    Ignore,
+    /// Answer it, with an apology in front, as long as WhatsApp's window is open.
+    Apologise,
+}
+
+/// What an operator decides about an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentSettings {
+    /// For people.
+    pub name: String,
+    /// What the agent is for: WhatsApp wants a declared purpose.
+    pub purpose: String,
+    /// How it speaks.
+    pub persona: String,
+    /// What it says when no rule matches; `{text}` stands for what was written. `None` for the platform's own words.
+    pub fallback_reply: Option<String>,
+    /// Messages older than this are stale.
+    pub stale_after_seconds: i64,
+    /// What becomes of stale messages.
+    pub stale_policy: StalePolicy,
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            purpose: String::new(),
+            persona: String::new(),
+            fallback_reply: None,
+            stale_after_seconds: STALE_AFTER_SECONDS_DEFAULT,
+            stale_policy: StalePolicy::Apologise,
+        }
+    }
+}

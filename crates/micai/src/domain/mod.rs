@@ -1,0 +1,9 @@
+//! Plain data that every module speaks: no I/O, no clock, no database.
+
+pub mod agent;
+pub mod contact;
+pub mod conversation;
+pub mod inbound;
+pub mod outbound;
+pub mod rule;
+pub mod turn;

@@ -1,0 +1,310 @@
+//! The send ledger: what goes out, in which state, and what became of it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::contact::Address;
+use crate::ids::{ConversationId, OutboundId, TurnId};
+
+/// Where a send stands. Only the sender moves a row out of `queued` (or a status that proves an earlier attempt was
+/// accepted), only a status or the sender out of `sending`, only a status, its deadline or a person out of `unknown`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SendState {
+    /// Waits for its turn, or for its next attempt.
+    Queued,
+    /// The intent is written; the call may be under way.
+    Sending,
+    /// WhatsApp accepted it.
+    Sent,
+    /// It reached the phone.
+    Delivered,
+    /// It was read.
+    Read,
+    /// It was played (voice notes).
+    Played,
+    /// Waits until something changes, such as the window opening.
+    Held,
+    /// Outbound is switched off: kept, with the exact request, never sent.
+    Suppressed,
+    /// It may or may not have gone out.
+    Unknown,
+    /// It will not go out: a dead letter with its reason.
+    Failed,
+    /// It must not go out, such as to somebody who said STOP.
+    Cancelled,
+}
+
+impl SendState {
+    /// Every state.
+    pub const ALL: [Self; 11] = [
+        Self::Queued,
+        Self::Sending,
+        Self::Sent,
+        Self::Delivered,
+        Self::Read,
+        Self::Played,
+        Self::Held,
+        Self::Suppressed,
+        Self::Unknown,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The name in the database and in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Sending => "sending",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Played => "played",
+            Self::Held => "held",
+            Self::Suppressed => "suppressed",
+            Self::Unknown => "unknown",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The state of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+/// What WhatsApp reports about a message it accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryStatus {
+    /// Accepted and on its way.
+    Sent,
+    /// On the phone.
+    Delivered,
+    /// Seen.
+    Read,
+    /// Voice note played.
+    Played,
+    /// Accepted, but not delivered.
+    Failed,
+}
+
+impl DeliveryStatus {
+    /// The name in the database and in answers.
+    pub fn as_str(self) -> &'static str {
+        self.state().as_str()
+    }
+
+    /// The state of a ledger row that this status leads to.
+    pub fn state(self) -> SendState {
+        match self {
+            Self::Sent => SendState::Sent,
+            Self::Delivered => SendState::Delivered,
+            Self::Read => SendState::Read,
+            Self::Played => SendState::Played,
+            Self::Failed => SendState::Failed,
+        }
+    }
+
+    /// The status moves a row only while the row's rank on the ladder (nothing 0, sent 1, delivered 2, read 3,
+    /// played 4) is below this: statuses overtake each other, and `failed` cannot undo a delivery.
+    pub fn applies_below_rank(self) -> i32 {
+        match self {
+            Self::Sent => 1,
+            Self::Delivered | Self::Failed => 2,
+            Self::Read => 3,
+            Self::Played => 4,
+        }
+    }
+}
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum MessageBody {
+    /// Plain words, at most 4,096 characters.
+    Text {
+        /// The words.
+        text: String,
+    },
+}
+
+impl MessageBody {
+    /// The name of its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Text { .. } => "text",
+        }
+    }
+}
+
+/// Why a send did not work, in words that a person can act on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendError {
+    /// WhatsApp's error code, where there is one.
+    pub code: Option<i64>,
+    /// A stable word for the cause: `window_closed`, `opted_out`, `timeout`, `refused`, …
+    pub reason: String,
+    /// What happened and what to do.
+    pub detail: String,
+}
+
+/// What WhatsApp says a message costs. The amount is not in the webhook, only the bracket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    /// Whether it is charged.
+    pub billable: Option<bool>,
+    /// `PMP` or `CBP`.
+    pub model: Option<String>,
+    /// `regular`, `free_customer_service` or `free_entry_point`.
+    pub kind: Option<String>,
+    /// `service`, `utility`, `marketing`, …
+    pub category: Option<String>,
+}
+
+/// A message that a turn wants sent: intent, not yet a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewOutbound {
+    /// Its row.
+    pub id: OutboundId,
+    /// Unique over all sends; a repeated turn cannot send twice.
+    pub idempotency_key: String,
+    /// Where it goes.
+    pub to: Address,
+    /// What it says.
+    pub body: MessageBody,
+    /// The inbound message that it answers, by WhatsApp's id.
+    pub answers_provider_message_id: Option<String>,
+    /// Confirms an opt-out, and so goes out although the contact is opted out.
+    pub ignores_opt_out: bool,
+}
+
+/// A row of the send ledger, with what policy must know at the moment of sending.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SendCandidate {
+    /// Its row.
+    pub id: OutboundId,
+    /// Its conversation.
+    pub conversation_id: ConversationId,
+    /// The number it goes out from.
+    pub phone_number_id: String,
+    /// Where it goes.
+    pub to: Address,
+    /// What it says.
+    pub body: MessageBody,
+    /// Attempts made so far.
+    pub attempts: i32,
+    /// Goes out although the contact is opted out.
+    pub ignores_opt_out: bool,
+    /// When the person last wrote: what the window is counted from.
+    pub last_inbound_at: Option<Timestamp>,
+    /// Since when the person wants nothing from us.
+    pub opted_out_at: Option<Timestamp>,
+}
+
+/// What is next in a conversation's outbox.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NextSend {
+    /// Nothing is waiting.
+    Nothing,
+    /// The first in line must wait until then: a retry date, or an unknown send that may still be settled.
+    WaitUntil(Timestamp),
+    /// The first in line is being sent by somebody.
+    Busy,
+    /// This one is due.
+    Due(Box<SendCandidate>),
+}
+
+/// The end of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AttemptOutcome {
+    /// WhatsApp accepted it under this id.
+    Accepted {
+        /// WhatsApp's id of the message.
+        provider_message_id: String,
+    },
+    /// Refused for now: again at that time.
+    RetryAt {
+        /// When.
+        not_before: Timestamp,
+        /// Why it was refused.
+        error: SendError,
+    },
+    /// Refused until something changes.
+    Held {
+        /// Why.
+        error: SendError,
+    },
+    /// Refused for good.
+    Failed {
+        /// Why.
+        error: SendError,
+    },
+    /// Nobody can say whether it went out.
+    Unknown {
+        /// What happened.
+        error: SendError,
+    },
+}
+
+/// The settled end of attempt number `attempt` of a send.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settlement {
+    /// The row's conversation.
+    pub conversation_id: ConversationId,
+    /// The row.
+    pub outbound_id: OutboundId,
+    /// Which attempt; counted from 1.
+    pub attempt: i32,
+    /// HTTP status of the answer, where there was one.
+    pub http_status: Option<i32>,
+    /// What came of it.
+    pub outcome: AttemptOutcome,
+}
+
+/// What policy decided instead of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// Wait until something changes.
+    Hold(SendError),
+    /// Outbound is off; the request that would have gone out is kept.
+    Suppress {
+        /// The exact request.
+        request: serde_json::Value,
+    },
+    /// It must not go out.
+    Cancel(SendError),
+}
+
+/// A send whose fate is not known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnknownSend {
+    /// The row's conversation.
+    pub conversation_id: ConversationId,
+    /// The row.
+    pub id: OutboundId,
+    /// The number it went out from.
+    pub phone_number_id: String,
+    /// When the attempt began.
+    pub sending_at: Timestamp,
+    /// Attempts made so far.
+    pub attempts: i32,
+}
+
+/// The turn and position that a reply came from, as its idempotency key.
+pub fn reply_key(turn: TurnId, position: usize) -> String {
+    format!("reply:{turn}:{position}")
+}
+
+/// What goes into WhatsApp's callback field (at most 512 characters) and comes back in every status: it finds the
+/// ledger row even when the answer to the call was lost.
+pub fn callback_data(conversation: ConversationId, outbound: OutboundId) -> String {
+    format!("{}/{}", conversation.0.simple(), outbound.0.simple())
+}
+
+/// Reads [`callback_data`]; `None` for what somebody else wrote.
+pub fn parse_callback_data(data: &str) -> Option<(ConversationId, OutboundId)> {
+    let (conversation, outbound) = data.split_once('/')?;
+    Some((ConversationId(conversation.parse().ok()?), OutboundId(outbound.parse().ok()?)))
+}

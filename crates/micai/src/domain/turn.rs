@@ -1,0 +1,141 @@
+//! Turns: what an agent made of the messages that waited.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::agent::AgentId;
+use super::conversation::ConversationMode;
+use super::inbound::{InboundState, PendingMessage};
+use super::outbound::NewOutbound;
+use crate::ids::{ContactId, ConversationId, InboundId, TurnId};
+
+/// A conversation under lease: the holder of the highest token is the only one whose `finish` counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// Whose it is.
+    pub contact_id: ContactId,
+    /// Fencing token: grows with every claim.
+    pub lease_token: i64,
+    /// Who speaks for the business.
+    pub mode: ConversationMode,
+    /// Since when the person wants nothing from us.
+    pub opted_out_at: Option<Timestamp>,
+    /// The agent that answers.
+    pub agent_id: AgentId,
+    /// The version of that agent and its rules that holds now.
+    pub agent_version: i64,
+    /// What waits, oldest first.
+    pub pending: Vec<PendingMessage>,
+}
+
+/// A change that a turn asks for beside its replies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// The person wants nothing from us any more.
+    OptOut,
+    /// The person wants to hear from us again.
+    OptIn,
+    /// The person took this message back: its words go.
+    EraseWords {
+        /// WhatsApp's id of the message.
+        provider_message_id: String,
+    },
+}
+
+/// How a turn judged one message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageTrace {
+    /// The message.
+    pub inbound_id: InboundId,
+    /// What the turn decided.
+    #[serde(flatten)]
+    pub decision: Decision,
+}
+
+/// What a turn decided about one message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "decision", rename_all = "snake_case")]
+pub enum Decision {
+    /// A rule matched.
+    Rule {
+        /// Its id.
+        rule_id: String,
+        /// What matched.
+        matched: String,
+    },
+    /// No rule matched: the fallback reply.
+    Fallback,
+    /// The invoke prefix is required and missing.
+    NotInvoked,
+    /// It has no words to match.
+    NoWords,
+    /// Too old, and the agent ignores what is stale.
+    Stale,
+    /// The person has opted out.
+    OptedOut,
+    /// A word that stops us.
+    OptOut,
+    /// A word that lets us speak again.
+    OptIn,
+    /// A person answers in this conversation, or nobody does.
+    NotBot,
+    /// Taken back by the person.
+    Revoked,
+    /// Other words took its place.
+    ReplacedByEdit,
+    /// The turn over it kept failing.
+    GivenUp {
+        /// The last failure.
+        error: String,
+    },
+}
+
+/// All that a turn did, for people to read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnTrace {
+    /// One entry a message.
+    pub messages: Vec<MessageTrace>,
+}
+
+/// A finished turn: committed at once, or not at all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FinishedTurn {
+    /// The turn.
+    pub id: TurnId,
+    /// Its conversation.
+    pub conversation_id: ConversationId,
+    /// Whose it is.
+    pub contact_id: ContactId,
+    /// The fencing token of the claim.
+    pub lease_token: i64,
+    /// Who answered.
+    pub agent_id: AgentId,
+    /// In which version.
+    pub agent_version: i64,
+    /// When the claim was taken.
+    pub started_at: Timestamp,
+    /// When the turn was done.
+    pub finished_at: Timestamp,
+    /// Where each message stands now.
+    pub messages: Vec<(InboundId, InboundState)>,
+    /// What to send, in order.
+    pub replies: Vec<NewOutbound>,
+    /// What else to change.
+    pub effects: Vec<Effect>,
+    /// Why.
+    pub trace: TurnTrace,
+}
+
+/// Whether a finish counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishOutcome {
+    /// Committed.
+    Finished {
+        /// More messages wait in the conversation.
+        more_pending: bool,
+    },
+    /// Somebody else holds the conversation by now: nothing was written.
+    Fenced,
+}

@@ -1,0 +1,10 @@
+//! The operator's interface: JSON, one resource a file. The key is asked for in front of all of it.
+
+pub(super) mod agents;
+pub(super) mod bind;
+mod bounds;
+pub(super) mod conversations;
+pub(super) mod outbound;
+mod page;
+pub(super) mod rules;
+pub(super) mod try_agent;

@@ -1,0 +1,130 @@
+//! Probes: whether the process lives, and whether it can work.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::state::HttpState;
+use crate::queue::{QueueDepth, Topic};
+use crate::store::Backlog;
+
+/// How long the database may take to answer a probe.
+const DATABASE_PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The process is up.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Health {
+    /// Always `ok`.
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+/// Whether the process can work, and how far behind the work is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Readiness {
+    /// `ready` or `unavailable`.
+    #[schema(example = "ready")]
+    status: &'static str,
+    /// `ok` or `unavailable`.
+    #[schema(example = "ok")]
+    database: &'static str,
+    /// Conversations in the wake queue.
+    queue: QueueDepths,
+    /// Seconds that the oldest unanswered message waits; none when nothing waits or the database is unavailable.
+    oldest_pending_age_seconds: Option<f64>,
+    /// Seconds that the oldest queued send waits.
+    oldest_queued_age_seconds: Option<f64>,
+}
+
+/// Conversations in the wake queue, by what they have to do.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct QueueDepths {
+    /// Messages wait for a turn.
+    turn: Depth,
+    /// Sends wait in the outbox.
+    send: Depth,
+}
+
+/// How many conversations.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Depth {
+    /// Ready to be worked on.
+    ready: usize,
+    /// Waiting for their time.
+    delayed: usize,
+    /// Being worked on.
+    out: usize,
+}
+
+/// The process is up.
+#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, body = Health, description = "It is up.")))]
+pub(super) async fn health() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// The process is up: the same as `/health`, under the name that probes use.
+#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, body = Health, description = "It is up.")))]
+pub(super) async fn live() -> Json<Health> {
+    health().await
+}
+
+/// Whether the process can work: the database answers. With the depth of the queue and the age of the oldest work.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    tag = "health",
+    responses(
+        (status = 200, body = Readiness, description = "It can work."),
+        (status = 503, body = Readiness, description = "The database does not answer."),
+    )
+)]
+pub(super) async fn ready(State(state): State<HttpState>) -> (StatusCode, Json<Readiness>) {
+    let backlog = match tokio::time::timeout(DATABASE_PROBE_TIMEOUT, state.store.backlog()).await {
+        Ok(Ok(backlog)) => Some(backlog),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready: the database could not answer");
+            None
+        }
+        Err(_) => {
+            tracing::warn!("not ready: the database took too long");
+            None
+        }
+    };
+    let (code, status, database) = match backlog {
+        Some(_) => (StatusCode::OK, "ready", "ok"),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "unavailable"),
+    };
+    let now = state.clock.now();
+    let age_of = |at: fn(Backlog) -> Option<Timestamp>| Some(age_seconds(at(backlog?)?, now));
+    let readiness = Readiness {
+        status,
+        database,
+        queue: QueueDepths {
+            turn: state.queue.depth(Topic::Turn).into(),
+            send: state.queue.depth(Topic::Send).into(),
+        },
+        oldest_pending_age_seconds: age_of(|backlog| backlog.oldest_pending_at),
+        oldest_queued_age_seconds: age_of(|backlog| backlog.oldest_queued_at),
+    };
+    (code, Json(readiness))
+}
+
+/// Never negative: another machine's clock may run ahead.
+fn age_seconds(at: Timestamp, now: Timestamp) -> f64 {
+    now.duration_since(at).as_secs_f64().max(0.0)
+}
+
+impl From<QueueDepth> for Depth {
+    fn from(depth: QueueDepth) -> Self {
+        Self {
+            ready: depth.ready,
+            delayed: depth.delayed,
+            out: depth.out,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The HTTP interface: every route on one screen, and what all of them have in common.
+
+mod admin;
+mod auth;
+pub mod error;
+mod health;
+mod limits;
+mod openapi;
+mod path;
+pub mod server;
+pub mod state;
+mod trace;
+mod webhook;
+
+#[cfg(test)]
+mod tests;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::any;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use error::{no_such_method, no_such_path, with_request_id};
+pub use state::HttpState;
+
+/// Everything that the platform answers.
+pub fn router(state: HttpState) -> Router {
+    let (open, mut document) = open_routes(&state).split_for_parts();
+    let (admin, admin_document) = admin_routes().split_for_parts();
+    document = document.nest("/admin", admin_document);
+    openapi::complete(&mut document);
+
+    // Before the fallbacks of the whole, and with fallbacks of its own, so that nothing under /admin answers without
+    // the key: not even that there is no such path or method.
+    let ask_for_key = from_fn_with_state(state.clone(), auth::require_admin_key);
+    let admin = admin.fallback(no_such_path).method_not_allowed_fallback(no_such_method).layer(ask_for_key.clone());
+    open.merge(openapi::pages(&document))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .nest("/admin", admin)
+        // The one path under /admin that `nest` leaves out.
+        .route("/admin/", any(no_such_path).layer(ask_for_key))
+        .layer(from_fn_with_state(state.request_timeout, limits::time_limit))
+        .layer(limits::catch_panics())
+        .layer(from_fn(limits::safe_headers))
+        .layer(from_fn(trace::traced))
+        .layer(from_fn(with_request_id))
+        .with_state(state)
+}
+
+fn open_routes(state: &HttpState) -> OpenApiRouter<HttpState> {
+    let webhook = OpenApiRouter::new()
+        .routes(routes!(webhook::verify, webhook::receive))
+        .layer(DefaultBodyLimit::max(state.webhook_body_bytes_max));
+    OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(health::health))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .merge(webhook)
+}
+
+fn admin_routes() -> OpenApiRouter<HttpState> {
+    use admin::{agents, bind, conversations, outbound, rules, try_agent};
+    OpenApiRouter::new()
+        .routes(routes!(agents::list, agents::create))
+        .routes(routes!(agents::read, agents::update, agents::delete))
+        .routes(routes!(try_agent::try_agent))
+        .routes(routes!(rules::list, rules::save))
+        .routes(routes!(rules::read, rules::delete))
+        .routes(routes!(bind::bind))
+        .routes(routes!(conversations::list))
+        .routes(routes!(conversations::read))
+        .routes(routes!(conversations::transcript))
+        .routes(routes!(conversations::timeline))
+        .routes(routes!(outbound::list))
+        .routes(routes!(outbound::read))
+}

@@ -1,0 +1,60 @@
+//! What every handler may use.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::error::Problem;
+use crate::agent::triggers::Gate;
+use crate::clock::SharedClock;
+use crate::ingest::Ingest;
+use crate::queue::WakeQueue;
+use crate::store::{Store, StoreError};
+
+/// When a caller may come back after the database could not answer.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// What every handler may use. Clones share everything.
+#[derive(Clone)]
+pub struct HttpState {
+    /// The database.
+    pub store: Store,
+    /// The wake queue; only looked at, for its depth.
+    pub queue: Arc<dyn WakeQueue>,
+    /// Takes webhooks in.
+    pub ingest: Ingest,
+    /// The present.
+    pub clock: SharedClock,
+    /// The word that Meta repeats when it checks the webhook address; none means that no check succeeds.
+    pub verify_token: Option<SecretString>,
+    /// What `x-admin-key` must hold; none means that everything under `/admin` is closed.
+    pub admin_api_key: Option<SecretString>,
+    /// The invoke gate, for explanations.
+    pub gate: Arc<Gate>,
+    /// Our number on which the conversation of somebody stands who is bound before they ever wrote. The binding counts
+    /// on whichever number they write to, so this may be a stand-in.
+    pub default_phone_number_id: String,
+    /// The most rows of a page.
+    pub page_rows_max: usize,
+    /// The most bytes of a webhook's body.
+    pub webhook_body_bytes_max: usize,
+    /// How long a request may take, its body included.
+    pub request_timeout: Duration,
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(reason) => {
+                tracing::warn!(%reason, "the database could not answer a request");
+                Self::unavailable(
+                    "database_unavailable",
+                    "The database cannot answer now, and nothing was changed: try again a little later.",
+                    RETRY_AFTER,
+                )
+            }
+            StoreError::Refused(_) | StoreError::Unreadable(_) | StoreError::Schema(_) => Self::internal(error),
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! What WhatsApp sent, as facts of ours. Pure. Nothing here fails: what does not fit is kept raw with the reason.
+
+use jiff::Timestamp;
+use serde_json::Value;
+use whatsapp::identity::{Identity, IdentityKind, IdentitySet};
+use whatsapp::webhook::{
+    Content, DeliveryStatus as WireStatus, Event, InboundMessage, InteractiveReply, PreferenceChange, Sender,
+    StatusUpdate, SystemEvent, UserPreferenceUpdate, Webhook,
+};
+
+use crate::domain::contact::{Address, AddressKind, IdentityChange, Person};
+use crate::domain::inbound::{
+    InboundState, MessageNature, NewInbound, NewPreference, NewStatus, RawEvent, WebhookFacts,
+};
+use crate::domain::outbound::{DeliveryStatus, Price, SendError, parse_callback_data};
+
+/// Characters of a message id; WhatsApp's have around 60.
+const MESSAGE_ID_CHARACTERS_MAX: usize = 512;
+/// Characters of any other word that becomes a column.
+const WORD_CHARACTERS_MAX: usize = 256;
+/// Characters of a message's words that are broken out for triggers and transcripts; the payload keeps all.
+const TEXT_CHARACTERS_MAX: usize = 16_384;
+/// How far a webhook's clock may run ahead of ours before its times are not believed.
+const CLOCK_SKEW_SECONDS_MAX: i64 = 60;
+
+/// The facts of a webhook.
+pub(super) fn facts(webhook: Webhook, now: Timestamp) -> WebhookFacts {
+    let mut facts = WebhookFacts::default();
+    for event in webhook.events {
+        match convert(&event, now) {
+            Fact::Message(message) => facts.messages.push(*message),
+            Fact::Status(status) => facts.statuses.push(*status),
+            Fact::Preference(preference) => facts.preferences.push(preference),
+            Fact::Raw(reason) => facts.raw_events.push(raw_event(&event, reason)),
+        }
+    }
+    facts
+}
+
+/// Splits what one transaction should not hold. Order is kept.
+pub(super) fn split(facts: WebhookFacts, items_max: usize) -> Vec<WebhookFacts> {
+    if facts.item_count() <= items_max {
+        return vec![facts];
+    }
+    let size = items_max.max(1);
+    let mut parts = Vec::new();
+    let mut push = |part: WebhookFacts| parts.push(part);
+    facts.messages.chunks(size).for_each(|messages| {
+        push(WebhookFacts { messages: messages.to_vec(), ..WebhookFacts::default() });
+    });
+    facts.statuses.chunks(size).for_each(|statuses| {
+        push(WebhookFacts { statuses: statuses.to_vec(), ..WebhookFacts::default() });
+    });
+    facts.preferences.chunks(size).for_each(|preferences| {
+        push(WebhookFacts { preferences: preferences.to_vec(), ..WebhookFacts::default() });
+    });
+    facts.raw_events.chunks(size).for_each(|raw_events| {
+        push(WebhookFacts { raw_events: raw_events.to_vec(), ..WebhookFacts::default() });
+    });
+    parts
+}
+
+/// Each item on its own, with the text to keep if even that is refused.
+pub(super) fn singles(facts: WebhookFacts) -> Vec<(WebhookFacts, String)> {
+    let mut singles = Vec::with_capacity(facts.item_count());
+    for message in facts.messages {
+        let raw = message.payload.to_string();
+        singles.push((WebhookFacts { messages: vec![message], ..WebhookFacts::default() }, raw));
+    }
+    for status in facts.statuses {
+        let raw = format!("{status:?}");
+        singles.push((WebhookFacts { statuses: vec![status], ..WebhookFacts::default() }, raw));
+    }
+    for preference in facts.preferences {
+        let raw = format!("{preference:?}");
+        singles.push((WebhookFacts { preferences: vec![preference], ..WebhookFacts::default() }, raw));
+    }
+    for event in facts.raw_events {
+        let raw = event.raw.clone();
+        singles.push((WebhookFacts { raw_events: vec![event], ..WebhookFacts::default() }, raw));
+    }
+    singles
+}
+
+enum Fact {
+    Message(Box<NewInbound>),
+    Status(Box<NewStatus>),
+    Preference(NewPreference),
+    /// Kept as it came, for this reason.
+    Raw(Option<String>),
+}
+
+fn convert(event: &Event, now: Timestamp) -> Fact {
+    match event {
+        Event::Message(message) => match read_message(message, now) {
+            Ok(message) => Fact::Message(Box::new(message)),
+            Err(reason) => Fact::Raw(Some(reason)),
+        },
+        Event::Status(status) => match read_status(status, now) {
+            Ok(status) => Fact::Status(Box::new(status)),
+            Err(reason) => Fact::Raw(Some(reason)),
+        },
+        Event::UserPreference(update) => read_preference(update).map_or(Fact::Raw(None), Fact::Preference),
+        Event::Unreadable(unreadable) => Fact::Raw(Some(unreadable.reason.clone())),
+        // Recognised, never answered: account news, and what other apps or people said on the number.
+        Event::ValueError(_)
+        | Event::Template(_)
+        | Event::Account(_)
+        | Event::Echo(_)
+        | Event::Standby(_)
+        | Event::History(_)
+        | Event::Other(_) => Fact::Raw(None),
+    }
+}
+
+fn raw_event(event: &Event, reason: Option<String>) -> RawEvent {
+    let field = match event {
+        Event::Other(change) if !change.field.is_empty() => change.field.as_str(),
+        other => other.kind(),
+    };
+    RawEvent {
+        kind: clean(field, WORD_CHARACTERS_MAX),
+        waba_id: event.waba_id().map(|id| clean(id, WORD_CHARACTERS_MAX)),
+        reason: reason.map(|reason| clean(&reason, WORD_CHARACTERS_MAX)),
+        raw: event.raw().get().replace('\0', "\u{fffd}"),
+    }
+}
+
+fn read_message(message: &InboundMessage, now: Timestamp) -> Result<NewInbound, String> {
+    if message.id.is_empty() || message.id.chars().count() > MESSAGE_ID_CHARACTERS_MAX {
+        return Err(format!("a message id must have 1 to {MESSAGE_ID_CHARACTERS_MAX} characters"));
+    }
+    if message.phone_number_id.is_empty() {
+        return Err("the message does not say which of our numbers it came to".to_owned());
+    }
+    let mut person = person(&message.sender);
+    let identity_change = match &message.content {
+        Content::System(event) => identity_change(event, &mut person),
+        _ => None,
+    };
+    let reply_to = message
+        .sender
+        .reply_identity()
+        .map(|identity| address(&identity))
+        .or_else(|| person.addresses().into_iter().next())
+        .ok_or("the message does not say who sent it")?;
+    let manner = manner(message);
+    let payload: Value = serde_json::from_str(message.raw.get()).map_err(|error| error.to_string())?;
+    Ok(NewInbound {
+        phone_number_id: clean(&message.phone_number_id, WORD_CHARACTERS_MAX),
+        provider_message_id: clean(&message.id, MESSAGE_ID_CHARACTERS_MAX),
+        person,
+        reply_to,
+        kind: clean(message.content.kind(), WORD_CHARACTERS_MAX),
+        nature: manner.nature,
+        text: message.content.text().map(|text| clean(text, TEXT_CHARACTERS_MAX)),
+        target_provider_message_id: target(&message.content).map(|id| clean(id, MESSAGE_ID_CHARACTERS_MAX)),
+        payload: without_nul(payload),
+        sent_at: believable(message.timestamp_seconds, now),
+        state: manner.state,
+        opens_window: manner.opens_window,
+        identity_change,
+    })
+}
+
+/// What a message asks of us.
+struct Manner {
+    nature: MessageNature,
+    state: InboundState,
+    opens_window: bool,
+}
+
+fn manner(message: &InboundMessage) -> Manner {
+    use InboundState::{Noted, Pending};
+    let manner = |nature, state, opens_window| Manner { nature, state, opens_window };
+    if message.group_id.is_some() {
+        // Private answers to what was said in a group would be wrong, and answers into groups are not offered.
+        return manner(MessageNature::Words, Noted, false);
+    }
+    match &message.content {
+        Content::Text { .. }
+        | Content::Image(_)
+        | Content::Video(_)
+        | Content::Audio { .. }
+        | Content::Document { .. }
+        | Content::Sticker { .. }
+        | Content::Location(_)
+        | Content::Contacts(_)
+        | Content::Order(_) => manner(MessageNature::Words, Pending, true),
+        Content::Interactive(InteractiveReply::Missing | InteractiveReply::Unknown { .. }) => {
+            manner(MessageNature::Words, Noted, true)
+        }
+        Content::Interactive(_) | Content::Button { .. } => manner(MessageNature::Tap, Pending, true),
+        // Whether these open the window is not documented: they are not counted on.
+        Content::Edit { .. } => manner(MessageNature::Edit, Pending, false),
+        Content::Revoke { .. } => manner(MessageNature::Revoke, Pending, false),
+        Content::Reaction { .. } | Content::System(_) | Content::RequestWelcome | Content::Unknown { .. } => {
+            manner(MessageNature::Words, Noted, false)
+        }
+        Content::Unsupported { .. } => manner(MessageNature::Words, Noted, true),
+    }
+}
+
+fn target(content: &Content) -> Option<&str> {
+    match content {
+        Content::Edit { original_message_id, .. } | Content::Revoke { original_message_id } => {
+            Some(original_message_id)
+        }
+        Content::Reaction { message_id, .. } => Some(message_id),
+        _ => None,
+    }
+}
+
+fn person(sender: &Sender) -> Person {
+    Person {
+        phone: sender.phone.as_ref().map(|phone| phone.as_str().to_owned()),
+        bsuid: sender.bsuid.as_ref().map(|bsuid| clean(bsuid.as_str(), WORD_CHARACTERS_MAX)),
+        parent_bsuid: sender.parent_bsuid.as_ref().map(|parent| clean(parent.as_str(), WORD_CHARACTERS_MAX)),
+        name: sender.name.as_deref().map(|name| clean(name, WORD_CHARACTERS_MAX)),
+        username: sender.username.as_deref().map(|name| clean(name, WORD_CHARACTERS_MAX)),
+    }
+}
+
+/// The change that a system message reports. Its own sender may be known by nothing else than what changes.
+fn identity_change(event: &SystemEvent, person: &mut Person) -> Option<IdentityChange> {
+    let previous = addresses(&event.previous);
+    let current = addresses(&event.current);
+    if person.addresses().is_empty() {
+        let known = if current.is_empty() { &event.previous } else { &event.current };
+        person.phone = known.phone.as_ref().map(|phone| phone.as_str().to_owned());
+        person.bsuid = known.bsuid.as_ref().map(|bsuid| clean(bsuid.as_str(), WORD_CHARACTERS_MAX));
+    }
+    let says_both = !previous.is_empty() && !current.is_empty();
+    says_both.then_some(IdentityChange { previous, current })
+}
+
+fn addresses(set: &IdentitySet) -> Vec<Address> {
+    set.identities().iter().map(address).collect()
+}
+
+fn address(identity: &Identity) -> Address {
+    let kind = match identity.kind() {
+        IdentityKind::Phone => AddressKind::Phone,
+        IdentityKind::Bsuid => AddressKind::Bsuid,
+        IdentityKind::ParentBsuid => AddressKind::ParentBsuid,
+    };
+    Address { kind, value: clean(identity.as_str(), WORD_CHARACTERS_MAX) }
+}
+
+fn read_status(status: &StatusUpdate, now: Timestamp) -> Result<NewStatus, String> {
+    if status.message_id.is_empty() || status.message_id.chars().count() > MESSAGE_ID_CHARACTERS_MAX {
+        return Err(format!("a message id must have 1 to {MESSAGE_ID_CHARACTERS_MAX} characters"));
+    }
+    let known = match &status.status {
+        WireStatus::Sent => DeliveryStatus::Sent,
+        WireStatus::Delivered => DeliveryStatus::Delivered,
+        WireStatus::Read => DeliveryStatus::Read,
+        WireStatus::Played => DeliveryStatus::Played,
+        WireStatus::Failed => DeliveryStatus::Failed,
+        WireStatus::Other(word) => return Err(format!("the status {:?} is not known", clean(word, 64))),
+    };
+    let identities = IdentitySet {
+        phone: status.recipient_phone.clone(),
+        bsuid: status.recipient_bsuid.clone(),
+        parent_bsuid: status.recipient_parent_bsuid.clone(),
+    };
+    let group = status.recipient_group.as_ref();
+    let recipient = status
+        .recipient()
+        .map(|identity| identity.as_str().to_owned())
+        .or_else(|| group.map(|group| group.as_str().to_owned()))
+        .unwrap_or_default();
+    Ok(NewStatus {
+        phone_number_id: clean(&status.phone_number_id, WORD_CHARACTERS_MAX),
+        provider_message_id: clean(&status.message_id, MESSAGE_ID_CHARACTERS_MAX),
+        callback: status.biz_opaque_callback_data.as_deref().and_then(parse_callback_data),
+        status: known,
+        recipient: clean(&recipient, WORD_CHARACTERS_MAX),
+        person: Person {
+            phone: identities.phone.as_ref().map(|phone| phone.as_str().to_owned()),
+            bsuid: identities.bsuid.as_ref().map(|bsuid| clean(bsuid.as_str(), WORD_CHARACTERS_MAX)),
+            ..Person::default()
+        },
+        occurred_at: believable(status.timestamp_seconds, now),
+        error: (known == DeliveryStatus::Failed).then(|| failure(status)),
+        price: status.pricing.as_ref().map(|pricing| Price {
+            billable: pricing.billable,
+            model: pricing.pricing_model.as_deref().map(|word| clean(word, WORD_CHARACTERS_MAX)),
+            kind: pricing.kind.as_deref().map(|word| clean(word, WORD_CHARACTERS_MAX)),
+            category: pricing.category.as_deref().map(|word| clean(word, WORD_CHARACTERS_MAX)),
+        }),
+    })
+}
+
+fn failure(status: &StatusUpdate) -> SendError {
+    let Some(error) = status.errors.first() else {
+        return SendError {
+            code: None,
+            reason: "failed_after_acceptance".to_owned(),
+            detail: "WhatsApp accepted the message and then reported that it failed, without saying why.".to_owned(),
+        };
+    };
+    let advice = whatsapp::error::describe(error.code).map(|fact| format!(" {}", fact.advice)).unwrap_or_default();
+    SendError {
+        code: Some(error.code),
+        reason: "failed_after_acceptance".to_owned(),
+        detail: clean(&format!("{error}.{advice}"), 2_000),
+    }
+}
+
+fn read_preference(update: &UserPreferenceUpdate) -> Option<NewPreference> {
+    let marketing_stopped = match update.preference.change {
+        PreferenceChange::Stop => true,
+        PreferenceChange::Resume | PreferenceChange::Signup => false,
+        PreferenceChange::Other(_) => return None,
+    };
+    let person = person(&update.user);
+    (!person.addresses().is_empty()).then_some(NewPreference { person, marketing_stopped })
+}
+
+/// A time that may be counted with: not in the future (which would hold the window open), not before the platform.
+fn believable(seconds: Option<i64>, now: Timestamp) -> Option<Timestamp> {
+    let at = Timestamp::from_second(seconds?).ok()?;
+    if at > now + jiff::SignedDuration::from_secs(CLOCK_SKEW_SECONDS_MAX) {
+        return None;
+    }
+    Some(at.min(now))
+}
+
+/// The text, cut to `characters_max`, with U+0000 replaced: Postgres cannot hold it.
+fn clean(text: &str, characters_max: usize) -> String {
+    text.chars().take(characters_max).map(|character| if character == '\0' { '\u{fffd}' } else { character }).collect()
+}
+
+fn without_nul(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.contains('\0') => Value::String(text.replace('\0', "\u{fffd}")),
+        Value::Array(items) => Value::Array(items.into_iter().map(without_nul).collect()),
+        Value::Object(members) => Value::Object(
+            members.into_iter().map(|(key, value)| (key.replace('\0', "\u{fffd}"), without_nul(value))).collect(),
+        ),
+        other => other,
+    }
+}

@@ -1,0 +1,106 @@
+//! Ingest: a signed webhook becomes rows before it is answered 200.
+//!
+//! Body bounded, signature checked over the raw bytes, every entry, change, message and status converted, all of it
+//! committed in one shared transaction; then, best effort, the conversations are announced to the queue.
+
+mod convert;
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use whatsapp::signature::{self, SignatureError};
+use whatsapp::webhook;
+
+use crate::clock::SharedClock;
+use crate::domain::inbound::{RawEvent, WebhookFacts};
+use crate::queue::{Topic, WakeQueue};
+use crate::store::{IngestReceipt, Store, StoreError};
+
+/// Takes webhooks in. Clones share everything.
+#[derive(Clone)]
+pub struct Ingest {
+    store: Store,
+    queue: Arc<dyn WakeQueue>,
+    clock: SharedClock,
+    secrets: Arc<[SecretString]>,
+    items_max: usize,
+}
+
+/// Why a webhook was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// Not signed with a secret of ours: 401.
+    #[error("the signature does not fit: {0}")]
+    Signature(#[from] SignatureError),
+    /// No JSON object: 400.
+    #[error(transparent)]
+    NotJson(#[from] webhook::ParseError),
+    /// The database cannot take it now: 503, and WhatsApp comes back for up to seven days.
+    #[error(transparent)]
+    Unavailable(StoreError),
+}
+
+impl Ingest {
+    /// `secrets` are all app secrets that may have signed; none means that nothing is taken in. `items_max` is how
+    /// many items of one webhook share a transaction.
+    pub fn new(
+        store: Store,
+        queue: Arc<dyn WakeQueue>,
+        clock: SharedClock,
+        secrets: Vec<SecretString>,
+        items_max: usize,
+    ) -> Self {
+        Self { store, queue, clock, secrets: secrets.into(), items_max }
+    }
+
+    /// Takes one webhook in and returns how many of its messages were new to us.
+    ///
+    /// # Errors
+    /// See [`IngestError`]. On an error nothing counts as taken in, and the sender must come back.
+    pub async fn take(&self, signature: Option<&str>, body: &[u8]) -> Result<usize, IngestError> {
+        signature::verify(&self.secrets, signature, body)?;
+        let facts = convert::facts(webhook::parse(body)?, self.clock.now());
+        let mut new_messages = 0;
+        for part in convert::split(facts, self.items_max) {
+            new_messages += self.commit(part).await?;
+        }
+        crate::crash::point("ingest");
+        Ok(new_messages)
+    }
+
+    /// Commits facts. Facts that the database refuses are committed one by one, and what is refused even alone is kept
+    /// raw: one bad item costs nobody else anything, and WhatsApp need not repeat it for a week.
+    async fn commit(&self, facts: WebhookFacts) -> Result<usize, IngestError> {
+        match self.store.ingest(Arc::new(facts.clone())).await {
+            Ok(receipt) => Ok(self.announce(receipt)),
+            Err(StoreError::Refused(reason)) => {
+                tracing::warn!(%reason, items = facts.item_count(), "the database refuses a webhook; taking its items one by one");
+                let mut new_messages = 0;
+                for (single, raw) in convert::singles(facts) {
+                    new_messages += self.commit_single(single, raw).await?;
+                }
+                Ok(new_messages)
+            }
+            Err(error) => Err(IngestError::Unavailable(error)),
+        }
+    }
+
+    async fn commit_single(&self, facts: WebhookFacts, raw: String) -> Result<usize, IngestError> {
+        match self.store.ingest(Arc::new(facts)).await {
+            Ok(receipt) => Ok(self.announce(receipt)),
+            Err(StoreError::Refused(reason)) => {
+                let event = RawEvent { kind: "refused".to_owned(), waba_id: None, reason: Some(reason), raw };
+                let facts = WebhookFacts { raw_events: vec![event], ..WebhookFacts::default() };
+                let receipt = self.store.ingest(Arc::new(facts)).await.map_err(IngestError::Unavailable)?;
+                Ok(self.announce(receipt))
+            }
+            Err(error) => Err(IngestError::Unavailable(error)),
+        }
+    }
+
+    fn announce(&self, receipt: IngestReceipt) -> usize {
+        self.queue.announce(Topic::Turn, &receipt.wake_turns);
+        self.queue.announce(Topic::Send, &receipt.wake_sends);
+        receipt.new_messages
+    }
+}

@@ -1,0 +1,23 @@
+//! mic.ai: agents that live on a WhatsApp Business number.
+//!
+//! `ARCHITECTURE.md` is the map. `docs/` holds the HTTP and configuration references.
+
+pub mod agent;
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod crash;
+pub mod dev;
+pub mod domain;
+pub mod http;
+pub mod ids;
+pub mod ingest;
+pub mod lock;
+pub mod queue;
+pub mod run;
+pub mod sender;
+pub mod store;
+pub mod telemetry;
+pub mod transport;
+pub mod worker;

@@ -1,0 +1,50 @@
+//! The wake queue: which conversations have something to do. It carries keys, never content, and may be lost at any
+//! moment: the sweeper announces again whatever the database says is unfinished.
+
+mod memory;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+pub use memory::MemoryQueue;
+
+use crate::ids::ConversationId;
+
+/// What a conversation has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// Messages wait for a turn.
+    Turn,
+    /// Sends wait in the outbox.
+    Send,
+}
+
+/// Announces work and hands it out. A key is out at most once at a time; an announcement while it is out comes back
+/// when it is done. Announcing is best effort: a full queue drops keys and relies on the sweeper.
+pub trait WakeQueue: Send + Sync + 'static {
+    /// These conversations have something to do now.
+    fn announce(&self, topic: Topic, conversations: &[ConversationId]);
+
+    /// This conversation has something to do from `instant` on.
+    fn announce_at(&self, topic: Topic, conversation: ConversationId, instant: Timestamp);
+
+    /// Waits for a key and takes it out for this caller.
+    fn next(&self, topic: Topic) -> BoxFuture<'_, ConversationId>;
+
+    /// The key is dealt with. If it was announced meanwhile it is ready again.
+    fn done(&self, topic: Topic, conversation: ConversationId);
+
+    /// How many keys are ready, and how many wait for their time.
+    fn depth(&self, topic: Topic) -> QueueDepth;
+}
+
+/// How much a queue holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Keys that are ready.
+    pub ready: usize,
+    /// Keys that wait for their time.
+    pub delayed: usize,
+    /// Keys that are being worked on.
+    pub out: usize,
+}

@@ -1,0 +1,50 @@
+//! Time-driven upkeep of the ledger: calls whose process died become unknown, unknown sends that the open line proves
+//! lost are sent once more.
+
+use jiff::SignedDuration;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SharedClock;
+use crate::store::{Store, StoreError};
+
+/// The bounds of reconciliation.
+#[derive(Debug, Clone, Copy)]
+pub struct ReconcileLimits {
+    /// A call that has been under way for longer than this has lost its process. Above the transport's time limit.
+    pub call_seconds_max: i64,
+    /// How long a status has to settle an unknown send.
+    pub unknown_deadline_seconds: i64,
+    /// The pause between two looks.
+    pub interval_seconds: i64,
+}
+
+/// Looks until `stop` is cancelled.
+pub async fn run(store: Store, clock: SharedClock, limits: ReconcileLimits, stop: CancellationToken) {
+    loop {
+        if let Err(error) = look(&store, &limits).await {
+            tracing::warn!(%error, "unknown sends could not be looked at; next time");
+        }
+        let next = clock.now() + SignedDuration::from_secs(limits.interval_seconds);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = clock.sleep_until(next) => {}
+        }
+    }
+}
+
+/// One look. What it queues is announced by the sweeper.
+pub async fn look(store: &Store, limits: &ReconcileLimits) -> Result<(), StoreError> {
+    if store.has_expired_calls(limits.call_seconds_max).await? {
+        let expired = store.expire_calls(limits.call_seconds_max).await?;
+        tracing::warn!(expired, "calls without an answer: it is not known whether they went out");
+    }
+    for unknown in store.overdue_unknowns(limits.unknown_deadline_seconds).await? {
+        if store.line_is_open_since(&unknown).await? && store.resend_unknown(&unknown).await? {
+            tracing::warn!(
+                outbound_id = %unknown.id,
+                "no status came although statuses of later messages did: it is sent once more"
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! The database: one struct, one verb a transaction. Every statement is written once and runs on SQLite and Postgres.
+//!
+//! Verbs on hot paths (ingest, claim, finish, begin, settle) go through [`lane`]s that share commits; the rest run on
+//! their own. No verb knows what calls it.
+
+mod agents;
+mod conversations;
+mod db;
+mod error;
+mod identity;
+mod ingest;
+mod lane;
+mod migrate;
+mod outbox;
+mod reports;
+mod statuses;
+mod turns;
+mod unknown;
+
+use std::sync::Arc;
+
+pub use agents::{AgentRow, AgentWithRules, DeleteAgent, RuleChange};
+pub use conversations::{BindOutcome, ConversationView, MessageView, Timeline, TranscriptEntry};
+pub use db::Location;
+pub use error::StoreError;
+pub use ingest::IngestReceipt;
+pub use migrate::SchemaStatus;
+pub use reports::{Backlog, OutboundView};
+
+use crate::clock::SharedClock;
+use crate::domain::inbound::WebhookFacts;
+use crate::domain::outbound::Settlement;
+use crate::domain::turn::{Claim, FinishOutcome, FinishedTurn};
+use crate::ids::{ConversationId, Ids};
+use db::Db;
+use lane::{Lane, LaneBounds};
+
+/// Webhooks that may wait for their commit; beyond that the caller is told to come back.
+const INGEST_WAITING_MAX: usize = 4_096;
+/// Rows of one ingest transaction; keeps statements below SQLite's 32,766 parameters.
+const INGEST_BATCH_ROWS_MAX: usize = 1_000;
+/// Turns and sends that may wait for a commit; above what the workers may have under way at once.
+const WORK_WAITING_MAX: usize = 4_096;
+/// Conversations, turns or sends of one transaction.
+const WORK_BATCH_MAX: usize = 200;
+
+/// The database. Clones share the same pools and lanes.
+#[derive(Clone)]
+pub struct Store {
+    db: Db,
+    ids: Arc<Ids>,
+    clock: SharedClock,
+    lanes: Arc<Lanes>,
+}
+
+struct Lanes {
+    ingest: Lane<ingest::Webhook, IngestReceipt>,
+    claim: Lane<turns::ClaimRequest, Option<Claim>>,
+    finish: Lane<FinishedTurn, FinishOutcome>,
+    begin: Lane<outbox::Begin, bool>,
+    settle: Lane<Settlement, bool>,
+}
+
+impl Store {
+    /// Connects and starts the lanes. The schema is left as it is: see [`Store::migrate`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot be reached or opened.
+    pub async fn open(location: &Location, ids: Arc<Ids>, clock: SharedClock) -> Result<Self, StoreError> {
+        let db = Db::connect(location).await?;
+        let ingest = LaneBounds { waiting_items_max: INGEST_WAITING_MAX, batch_weight_max: INGEST_BATCH_ROWS_MAX };
+        let work = LaneBounds { waiting_items_max: WORK_WAITING_MAX, batch_weight_max: WORK_BATCH_MAX };
+        let lanes = Lanes {
+            ingest: Lane::start(ingest, ingest::Ingest { db: db.clone(), ids: ids.clone() }),
+            claim: Lane::start(work, turns::ClaimVerb { db: db.clone() }),
+            finish: Lane::start(work, turns::FinishVerb { db: db.clone() }),
+            begin: Lane::start(work, outbox::BeginVerb { db: db.clone() }),
+            settle: Lane::start(work, outbox::SettleVerb { db: db.clone(), clock: clock.clone() }),
+        };
+        Ok(Self { db, ids, clock, lanes: Arc::new(lanes) })
+    }
+
+    /// Closes the pools; verbs under way end with [`StoreError::Unavailable`].
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+
+    /// Commits all that a webhook asks us to remember, in one transaction shared with other webhooks.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: nothing is remembered, the sender must come back. [`StoreError::Refused`]: these
+    /// facts, alone, cannot be stored.
+    pub async fn ingest(&self, facts: Arc<WebhookFacts>) -> Result<IngestReceipt, StoreError> {
+        self.lanes.ingest.submit(ingest::Webhook { facts, received_at: self.clock.now() }).await
+    }
+
+    /// Takes the lease of a conversation for `lease_seconds`, with what waits in it. `None` when somebody else holds
+    /// it or nothing waits.
+    pub async fn claim(
+        &self,
+        conversation_id: ConversationId,
+        lease_seconds: i64,
+    ) -> Result<Option<Claim>, StoreError> {
+        let now = self.clock.now();
+        self.lanes.claim.submit(turns::ClaimRequest { conversation_id, now, lease_seconds }).await
+    }
+
+    /// Commits a finished turn with everything that follows from it and lets go of the lease.
+    pub async fn finish(&self, turn: FinishedTurn) -> Result<FinishOutcome, StoreError> {
+        self.lanes.finish.submit(turn).await
+    }
+
+    /// Writes the outcome of an attempt. `false` when the row had moved on and nothing was to be written.
+    pub async fn settle(&self, settlement: Settlement) -> Result<bool, StoreError> {
+        self.lanes.settle.submit(settlement).await
+    }
+}

@@ -1,0 +1,146 @@
+//! The road to WhatsApp: a row of the ledger becomes a Graph call, and the answer becomes one of three facts: accepted,
+//! refused, or nobody knows.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+use whatsapp::client::{Client, ClientConfig, ClientError, SendError as CallError};
+use whatsapp::identity::{Bsuid, Identity, ParentBsuid, Phone, Recipient};
+use whatsapp::message::{OutboundContent, OutboundMessage};
+
+pub use whatsapp::Verdict;
+
+use crate::domain::contact::{Address, AddressKind};
+use crate::domain::outbound::{MessageBody, SendCandidate, SendError, callback_data};
+
+/// The longest a call may take. A call that was under way for much longer has lost its process.
+pub const CALL_SECONDS_MAX: u64 = 20;
+
+/// What became of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Delivery {
+    /// WhatsApp has it.
+    Accepted {
+        /// Its id there.
+        provider_message_id: String,
+    },
+    /// WhatsApp does not have it.
+    Refused {
+        /// What that means for another attempt.
+        verdict: Verdict,
+        /// How long WhatsApp asks to wait.
+        retry_after_seconds: Option<u64>,
+        /// Why.
+        error: SendError,
+    },
+    /// It may or may not have it.
+    Unknown {
+        /// What happened.
+        error: SendError,
+    },
+}
+
+/// The Cloud API of one account.
+#[derive(Debug)]
+pub struct CloudApi {
+    /// Absent without an access token: then there is only the preview.
+    client: Option<Client>,
+    api_version: String,
+}
+
+/// How to reach the Cloud API.
+#[derive(Debug, Clone)]
+pub struct CloudApiConfig {
+    /// Scheme and host.
+    pub base_url: Url,
+    /// Such as `v25.0`.
+    pub api_version: String,
+    /// The account's token; none while outbound is off.
+    pub access_token: Option<SecretString>,
+    /// The number to send from where a conversation does not say.
+    pub phone_number_id: String,
+}
+
+impl CloudApi {
+    /// The road described by `config`. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`ClientError`] for an address, version or number that cannot work.
+    pub fn new(config: CloudApiConfig) -> Result<Self, ClientError> {
+        let client = config.access_token.map(|access_token| {
+            Client::new(ClientConfig {
+                api_version: config.api_version.clone(),
+                request_timeout: Duration::from_secs(CALL_SECONDS_MAX),
+                ..ClientConfig::new(config.base_url, access_token, config.phone_number_id)
+            })
+        });
+        Ok(Self { client: client.transpose()?, api_version: config.api_version })
+    }
+
+    /// Sends one message. Returns the HTTP status of the answer, where there was one, and what became of the call.
+    pub async fn deliver(&self, candidate: &SendCandidate) -> (Option<i32>, Delivery) {
+        let Some(client) = &self.client else {
+            return (None, refusal(Verdict::Auth, "no_access_token", "No access token is set: set MICAI_WHATSAPP_ACCESS_TOKEN."));
+        };
+        let prepared = client.for_phone_number(&candidate.phone_number_id).map_err(|error| error.to_string());
+        let (client, message) = match prepared.and_then(|client| Ok((client, build(candidate)?))) {
+            Ok(prepared) => prepared,
+            Err(reason) => return (None, refusal(Verdict::Never, "invalid_message", &reason)),
+        };
+        match client.send(&message).await {
+            Ok(accepted) => (Some(200), Delivery::Accepted { provider_message_id: accepted.message_id }),
+            Err(error) => (error.status().map(i32::from), read_failure(&error)),
+        }
+    }
+
+    /// The exact request that `deliver` would make, without the token.
+    pub fn preview(&self, candidate: &SendCandidate) -> serde_json::Value {
+        match build(candidate) {
+            Ok(message) => serde_json::json!({
+                "method": "POST",
+                "path": format!("/{}/{}/messages", self.api_version, candidate.phone_number_id),
+                "body": message.to_json(),
+            }),
+            Err(reason) => serde_json::json!({ "error": reason }),
+        }
+    }
+}
+
+fn build(candidate: &SendCandidate) -> Result<OutboundMessage, String> {
+    let content = match &candidate.body {
+        MessageBody::Text { text } => OutboundContent::text(text.as_str()).map_err(|error| error.to_string())?,
+    };
+    let callback = callback_data(candidate.conversation_id, candidate.id);
+    let message = OutboundMessage::new(recipient(&candidate.to)?, content);
+    message.with_callback_data(callback).map_err(|error| error.to_string())
+}
+
+fn recipient(address: &Address) -> Result<Recipient, String> {
+    let value = address.value.as_str();
+    let identity = match address.kind {
+        AddressKind::Phone => Phone::parse(value).map(Identity::Phone),
+        AddressKind::Bsuid => Ok(Identity::Bsuid(Bsuid::from_webhook(value).ok_or("the user id is empty")?)),
+        AddressKind::ParentBsuid => {
+            Ok(Identity::ParentBsuid(ParentBsuid::from_webhook(value).ok_or("the user id is empty")?))
+        }
+    };
+    identity.map(Recipient::User).map_err(|error| error.to_string())
+}
+
+fn read_failure(failure: &CallError) -> Delivery {
+    let code = failure.api_error().map(|error| error.code).filter(|code| *code != whatsapp::ApiError::NO_CODE);
+    let advice = code.and_then(whatsapp::error::describe).map(|fact| format!(" {}", fact.advice)).unwrap_or_default();
+    let verdict = failure.verdict();
+    let reason = if verdict == Verdict::Unknown { "no_clear_answer" } else { "refused_by_whatsapp" };
+    let error = SendError { code, reason: reason.to_owned(), detail: format!("{failure}.{advice}") };
+    match verdict {
+        Verdict::Unknown => Delivery::Unknown { error },
+        verdict => Delivery::Refused { verdict, retry_after_seconds: failure.retry_after_seconds(), error },
+    }
+}
+
+fn refusal(verdict: Verdict, reason: &str, detail: &str) -> Delivery {
+    let error = SendError { code: None, reason: reason.to_owned(), detail: detail.to_owned() };
+    Delivery::Refused { verdict, retry_after_seconds: None, error }
+}

@@ -1,0 +1,201 @@
+//! The worker: claims a conversation, takes the turn, commits it; and the sweeper that announces what was forgotten.
+
+mod agents;
+pub mod sweeper;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::agent::triggers::Gate;
+use crate::agent::turn::{TurnInput, TurnOutcome, run_turn};
+use crate::clock::SharedClock;
+use crate::domain::outbound::{NewOutbound, reply_key};
+use crate::domain::turn::{Claim, FinishOutcome, FinishedTurn};
+use crate::ids::{ConversationId, Ids};
+use crate::queue::{Topic, WakeQueue};
+use crate::store::{Store, StoreError};
+use agents::AgentCache;
+
+/// How long a conversation is left alone when the database is not available.
+const DATABASE_PAUSE_SECONDS: i64 = 2;
+/// How often a finished turn is offered to a database that is not available; after that its lease runs out and the
+/// turn is taken again.
+const FINISH_TRIES_MAX: u32 = 20;
+/// The pause between those tries.
+const FINISH_PAUSE: Duration = Duration::from_millis(500);
+
+/// The bounds of a worker.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerLimits {
+    /// Turns taken at once.
+    pub workers: usize,
+    /// How long a claim is good for.
+    pub lease_seconds: i64,
+    /// WhatsApp's window.
+    pub window_seconds: i64,
+}
+
+/// Takes turns. Clones share everything.
+#[derive(Clone)]
+pub struct Worker {
+    store: Store,
+    queue: Arc<dyn WakeQueue>,
+    clock: SharedClock,
+    ids: Arc<Ids>,
+    gate: Arc<Gate>,
+    agents: Arc<AgentCache>,
+    limits: WorkerLimits,
+}
+
+impl Worker {
+    /// A worker that lets messages through by `gate`.
+    pub fn new(
+        store: Store,
+        queue: Arc<dyn WakeQueue>,
+        clock: SharedClock,
+        ids: Arc<Ids>,
+        gate: Arc<Gate>,
+        limits: WorkerLimits,
+    ) -> Self {
+        let agents = Arc::new(AgentCache::new(store.clone()));
+        Self { store, queue, clock, ids, gate, agents, limits }
+    }
+
+    /// Takes turns until `stop` is cancelled; turns under way are finished by `tasks`.
+    pub async fn run(self, tasks: TaskTracker, stop: CancellationToken) {
+        let permits = Arc::new(Semaphore::new(self.limits.workers));
+        loop {
+            let Ok(permit) = permits.clone().acquire_owned().await else { return };
+            let conversation = tokio::select! {
+                () = stop.cancelled() => return,
+                conversation = self.queue.next(Topic::Turn) => conversation,
+            };
+            let (worker, stop) = (self.clone(), stop.clone());
+            tasks.spawn(async move {
+                worker.serve(conversation, &stop).await;
+                worker.queue.done(Topic::Turn, conversation);
+                drop(permit);
+            });
+        }
+    }
+
+    /// Takes the turns that wait in one conversation.
+    async fn serve(&self, conversation: ConversationId, stop: &CancellationToken) {
+        let claim = match self.store.claim(conversation, self.limits.lease_seconds).await {
+            Ok(Some(claim)) => claim,
+            Ok(None) => return,
+            Err(error) => return self.try_later(conversation, &error),
+        };
+        crate::crash::point("claim");
+        if stop.is_cancelled() {
+            self.give_back(&claim).await;
+            return;
+        }
+        if let Err(error) = self.take(&claim).await {
+            match error {
+                StoreError::Unavailable(_) => self.try_later(conversation, &error),
+                _ => self.fail(&claim, &error.to_string()).await,
+            }
+        }
+    }
+
+    async fn take(&self, claim: &Claim) -> Result<(), StoreError> {
+        let started_at = self.clock.now();
+        let agent = self.agents.get(&claim.agent_id, claim.agent_version).await?;
+        let outcome = run_turn(&TurnInput {
+            agent: &agent,
+            gate: &self.gate,
+            mode: claim.mode,
+            opted_out_at: claim.opted_out_at,
+            pending: &claim.pending,
+            window_seconds: self.limits.window_seconds,
+            now: started_at,
+        });
+        let turn = self.finished(claim, outcome, started_at);
+        let has_replies = !turn.replies.is_empty();
+        match self.finish(turn).await? {
+            FinishOutcome::Finished { more_pending } => {
+                crate::crash::point("finish");
+                if has_replies {
+                    self.queue.announce(Topic::Send, &[claim.conversation_id]);
+                }
+                if more_pending {
+                    self.queue.announce(Topic::Turn, &[claim.conversation_id]);
+                }
+            }
+            FinishOutcome::Fenced => {
+                tracing::info!(conversation = %claim.conversation_id, "somebody else took the conversation over");
+            }
+        }
+        Ok(())
+    }
+
+    fn finished(&self, claim: &Claim, outcome: TurnOutcome, started_at: Timestamp) -> FinishedTurn {
+        let finished_at = self.clock.now();
+        let id = self.ids.turn(finished_at);
+        let replies = outcome.replies.into_iter().enumerate().map(|(position, reply)| NewOutbound {
+            id: self.ids.outbound(finished_at),
+            idempotency_key: reply_key(id, position),
+            to: reply.to,
+            body: reply.body,
+            answers_provider_message_id: Some(reply.answers),
+            ignores_opt_out: reply.ignores_opt_out,
+        });
+        FinishedTurn {
+            id,
+            conversation_id: claim.conversation_id,
+            contact_id: claim.contact_id,
+            lease_token: claim.lease_token,
+            agent_id: claim.agent_id.clone(),
+            agent_version: claim.agent_version,
+            started_at,
+            finished_at,
+            messages: outcome.states,
+            replies: replies.collect(),
+            effects: outcome.effects,
+            trace: outcome.trace,
+        }
+    }
+
+    async fn finish(&self, turn: FinishedTurn) -> Result<FinishOutcome, StoreError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.store.finish(turn.clone()).await {
+                Err(error) if error.is_transient() && tries < FINISH_TRIES_MAX => {
+                    tracing::warn!(%error, conversation = %turn.conversation_id, "a finished turn waits for the database");
+                    tokio::time::sleep(FINISH_PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn give_back(&self, claim: &Claim) {
+        if let Err(error) = self.store.release_lease(claim).await {
+            tracing::warn!(%error, conversation = %claim.conversation_id, "a lease could not be given back; it runs out");
+        }
+    }
+
+    async fn fail(&self, claim: &Claim, error: &str) {
+        tracing::error!(error, conversation = %claim.conversation_id, "a turn failed");
+        match self.store.fail_turn(claim, error).await {
+            Ok(()) => self.queue.announce_at(Topic::Turn, claim.conversation_id, self.later()),
+            Err(error) => tracing::error!(%error, "the failure could not be noted; the lease runs out"),
+        }
+    }
+
+    fn try_later(&self, conversation: ConversationId, error: &StoreError) {
+        tracing::warn!(%error, %conversation, "the turn could not be taken; it is tried again");
+        self.queue.announce_at(Topic::Turn, conversation, self.later());
+    }
+
+    fn later(&self) -> Timestamp {
+        self.clock.now() + SignedDuration::from_secs(DATABASE_PAUSE_SECONDS)
+    }
+}

@@ -1,0 +1,90 @@
+//! A process that dies at any commit point: the next one finishes the work, and nothing is said twice.
+
+use std::time::Duration;
+
+use simulator::{Author, PhoneKind, PhoneSpec, Simulator, SimulatorConfig};
+
+use crate::harness::{ACCESS_TOKEN, APP_SECRET, PATIENCE, VERIFY_TOKEN};
+use crate::process::Process;
+
+/// Short, so that the story need not wait for two minutes of silence.
+const UNKNOWN_DEADLINE: (&str, &str) = ("unknown_send_deadline_seconds", "1");
+
+async fn dies_after(point: &str) {
+    let simulator = Simulator::start(SimulatorConfig {
+        app_secret: APP_SECRET.to_owned(),
+        verify_token: VERIFY_TOKEN.to_owned(),
+        access_token: ACCESS_TOKEN.to_owned(),
+        ..SimulatorConfig::default()
+    })
+    .await
+    .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("micai.db");
+    let phone = |name: &str, kind| {
+        let spec = PhoneSpec { name: Some(name.into()), kind: Some(kind), ..PhoneSpec::default() };
+        simulator.add_phone(spec).unwrap().id
+    };
+    let (ana, bo) = (phone("Ana", PhoneKind::Username), phone("Bo", PhoneKind::Phone));
+    let url = simulator.url();
+    let mut dying = Process::serve(&database, &url, &[UNKNOWN_DEADLINE], &[("MICAI_CRASH_AFTER", point)]);
+    simulator.set_webhook(Some(&format!("http://{}/webhook", dying.address))).unwrap();
+    simulator.say(&ana, "hello").unwrap();
+    let status = tokio::task::spawn_blocking(move || dying.wait_for_end()).await.unwrap();
+    assert!(!status.success(), "it died after {point}");
+
+    let living = Process::serve(&database, &url, &[UNKNOWN_DEADLINE], &[]);
+    simulator.set_webhook(Some(&format!("http://{}/webhook", living.address))).unwrap();
+    let replies = |phone: &str| {
+        simulator.chat(phone).unwrap().iter().filter(|bubble| bubble.author == Author::Business).count()
+    };
+    let until = async |what: &str, holds: &dyn Fn() -> bool| {
+        let begun = std::time::Instant::now();
+        while !holds() {
+            assert!(begun.elapsed() < PATIENCE, "after a crash at {point} it never came about that {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, simulator.wait_idle()).await.expect("webhooks are acknowledged in the end");
+    // Somebody else's delivery shows that the line is open, which settles what was never sent.
+    simulator.say(&bo, "hello").unwrap();
+    until("Bo is answered", &|| replies(&bo) == 1).await;
+    until("Ana is answered", &|| replies(&ana) >= 1).await;
+    simulator.wait_idle().await;
+    // One more round trip through the whole platform, so that a second answer would have had its time.
+    simulator.say(&bo, "again").unwrap();
+    until("Bo is answered again", &|| replies(&bo) == 2).await;
+    assert_eq!(replies(&ana), 1, "after a crash at {point} Ana is answered exactly once");
+    drop(living);
+    simulator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_webhook_was_committed() {
+    dies_after("ingest").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_conversation_was_claimed() {
+    dies_after("claim").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_turn_was_finished() {
+    dies_after("finish").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn between_the_intent_and_the_call() {
+    dies_after("intent").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn between_the_call_and_its_outcome() {
+    dies_after("call").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_outcome_was_settled() {
+    dies_after("settle").await;
+}

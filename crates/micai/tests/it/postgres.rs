@@ -1,0 +1,99 @@
+//! A Postgres server of the stories' own: a private data folder and a unix socket in a temporary folder, nothing shared
+//! with a server that may run on the machine.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgConnectOptions;
+
+/// The account that owns the server's files when the stories run as root, which Postgres refuses.
+const ACCOUNT: &str = "postgres";
+
+/// A running server. Stopped when dropped.
+pub struct Postgres {
+    server: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Postgres {
+    /// Makes a cluster and starts it.
+    pub fn start() -> Self {
+        let programs = programs();
+        let folder = tempfile::Builder::new().prefix("pg").tempdir().expect("a folder");
+        let data = folder.path().join("data");
+        if is_root() {
+            run(Command::new("chown").arg(ACCOUNT).arg(folder.path()));
+        }
+        run(as_account(&programs.join("initdb"))
+            .args(["-U", "micai", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C", "-D"])
+            .arg(&data));
+        let server = as_account(&programs.join("postgres"))
+            .arg("-D")
+            .arg(&data)
+            .arg("-k")
+            .arg(folder.path())
+            .args(["-c", "listen_addresses=", "-c", "fsync=off"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("postgres starts");
+        let started = Self { server, folder };
+        started.wait_until_ready(&programs);
+        started
+    }
+
+    /// How to reach it.
+    pub fn options(&self) -> PgConnectOptions {
+        PgConnectOptions::new_without_pgpass().socket(self.folder.path()).username("micai").database("postgres")
+    }
+
+    fn wait_until_ready(&self, programs: &Path) {
+        let begun = Instant::now();
+        loop {
+            let mut probe = Command::new(programs.join("pg_isready"));
+            probe.arg("-q").arg("-h").arg(self.folder.path());
+            if probe.status().is_ok_and(|status| status.success()) {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "postgres does not become ready");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // SIGINT: a fast shutdown that removes its shared memory.
+        let _ = Command::new("kill").arg("-INT").arg(self.server.id().to_string()).status();
+        let _ = self.server.wait();
+    }
+}
+
+fn programs() -> PathBuf {
+    if let Some(folder) = std::env::var_os("MICAI_TEST_POSTGRES_BIN") {
+        return folder.into();
+    }
+    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest = installed.map(|entry| entry.path().join("bin")).filter(|bin| bin.join("initdb").exists()).max();
+    newest.expect("a Postgres server is installed: bin/test installs one; or set MICAI_TEST_POSTGRES_BIN to its programs")
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output().expect("id runs");
+    output.stdout.trim_ascii() == b"0"
+}
+
+fn as_account(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", ACCOUNT, "--regid", ACCOUNT, "--init-groups", "--"]).arg(program);
+    command
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
