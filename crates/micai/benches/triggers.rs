@@ -13,22 +13,16 @@ use micai::domain::agent::AgentId;
 use micai::domain::rule::{Rule, RuleAction, RuleKind};
 
 const TEXT_CHARACTERS: usize = 200;
-const ASCII: &[&str] = &[
-    "ta", "ke", "mi", "ro", "wea", "ther", "st", "in", "or", "la", "ne", "shi", "po", "ck", "e",
-];
-const MIXED: &[&str] = &[
-    "по", "го", "да", "天", "気", "ｗｅ", "ß", "İ", "é", "ta", "ke", "ni", "طق", "س", "날", "씨", "ση",
-];
+const ASCII: &[&str] = &["ta", "ke", "mi", "ro", "wea", "ther", "st", "in", "or", "la", "ne", "shi", "po", "ck", "e"];
+const MIXED: &[&str] =
+    &["по", "го", "да", "天", "気", "ｗｅ", "ß", "İ", "é", "ta", "ke", "ni", "طق", "س", "날", "씨", "ση"];
 
 /// A small generator with a fixed seed, so that every run measures the same sets.
 struct Chance(u64);
 
 impl Chance {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) as usize) % bound
     }
 
@@ -85,16 +79,10 @@ fn measure(criterion: &mut Criterion, name: &str, rules: &[Rule], text: &str) {
 fn by_count_and_script(criterion: &mut Criterion) {
     for (script, syllables) in [("ascii", ASCII), ("mixed", MIXED)] {
         let text = Chance(11).text(syllables);
-        criterion.bench_function(&format!("normalise/{script}"), |bencher| {
-            bencher.iter(|| normalise(black_box(&text)))
-        });
+        criterion
+            .bench_function(&format!("normalise/{script}"), |bencher| bencher.iter(|| normalise(black_box(&text))));
         for count in [100, 10_000, 100_000] {
-            let rules = rules(
-                &keywords(syllables, count),
-                (count / 100).max(10),
-                RuleKind::Keyword,
-                false,
-            );
+            let rules = rules(&keywords(syllables, count), (count / 100).max(10), RuleKind::Keyword, false);
             measure(criterion, &format!("keyword/{script}/{count}"), &rules, &text);
         }
     }
@@ -106,86 +94,31 @@ fn by_shape(criterion: &mut Criterion) {
     let dense: String = words[40_000..].join(" ").chars().take(TEXT_CHARACTERS).collect();
     let short: Vec<String> = (0..100_000).map(base_26).collect();
 
-    measure(
-        criterion,
-        "keyword/many_matches",
-        &rules(&words, 10, RuleKind::Keyword, false),
-        &dense,
-    );
-    measure(
-        criterion,
-        "keyword/10k_rules",
-        &rules(&words, 10_000, RuleKind::Keyword, false),
-        &dense,
-    );
-    measure(
-        criterion,
-        "keyword/short",
-        &rules(&short, 10_000, RuleKind::Keyword, false),
-        &text,
-    );
-    measure(
-        criterion,
-        "whole_word/10k_rules",
-        &rules(&words, 10_000, RuleKind::Keyword, true),
-        &dense,
-    );
-    measure(
-        criterion,
-        "whole_word/short",
-        &rules(&short, 10_000, RuleKind::Keyword, true),
-        &text,
-    );
+    measure(criterion, "keyword/many_matches", &rules(&words, 10, RuleKind::Keyword, false), &dense);
+    measure(criterion, "keyword/10k_rules", &rules(&words, 10_000, RuleKind::Keyword, false), &dense);
+    measure(criterion, "keyword/short", &rules(&short, 10_000, RuleKind::Keyword, false), &text);
+    measure(criterion, "whole_word/10k_rules", &rules(&words, 10_000, RuleKind::Keyword, true), &dense);
+    measure(criterion, "whole_word/short", &rules(&short, 10_000, RuleKind::Keyword, true), &text);
     let mixed_words = keywords(MIXED, 100_000);
     let mixed_dense: String = mixed_words[40_000..].join(" ").chars().take(TEXT_CHARACTERS).collect();
-    measure(
-        criterion,
-        "whole_word/mixed",
-        &rules(&mixed_words, 10_000, RuleKind::Keyword, true),
-        &mixed_dense,
-    );
+    measure(criterion, "whole_word/mixed", &rules(&mixed_words, 10_000, RuleKind::Keyword, true), &mixed_dense);
     let begins: String = words[12_345..].concat().chars().take(TEXT_CHARACTERS).collect();
-    measure(
-        criterion,
-        "prefix/20k",
-        &rules(&words[..20_000], 20_000, RuleKind::Prefix, false),
-        &begins,
-    );
+    measure(criterion, "prefix/20k", &rules(&words[..20_000], 20_000, RuleKind::Prefix, false), &begins);
 }
 
 /// Keywords within keywords, the longest with the best priority, in a text that holds all of them everywhere.
 fn nested(criterion: &mut Criterion) {
     let mut words: Vec<String> = (1..=TEXT_CHARACTERS).map(|length| "a".repeat(length)).collect();
-    measure(
-        criterion,
-        "nested/run",
-        &rules(&words, 200, RuleKind::Keyword, false),
-        &"a".repeat(TEXT_CHARACTERS),
-    );
+    measure(criterion, "nested/run", &rules(&words, 200, RuleKind::Keyword, false), &"a".repeat(TEXT_CHARACTERS));
     words.extend((1..=100).map(|length| vec!["a"; length].join(" ")));
     let text = "a ".repeat(TEXT_CHARACTERS / 2);
     words.extend(keywords(ASCII, 100_000 - words.len()));
     words.rotate_left(300);
-    measure(
-        criterion,
-        "nested/words_100k",
-        &rules(&words, 20_000, RuleKind::Keyword, true),
-        &text,
-    );
+    measure(criterion, "nested/words_100k", &rules(&words, 20_000, RuleKind::Keyword, true), &text);
     let threes = "aaa ".repeat(TEXT_CHARACTERS / 4);
-    let inside: Vec<String> = (1..TEXT_CHARACTERS - 4)
-        .map(|start| threes[start..].trim().to_owned())
-        .collect();
-    let inside: Vec<String> = inside
-        .into_iter()
-        .filter(|word| word.split(' ').next() != Some("aaa"))
-        .collect();
-    measure(
-        criterion,
-        "nested/word_suffixes",
-        &rules(&inside, inside.len(), RuleKind::Keyword, true),
-        &threes,
-    );
+    let inside: Vec<String> = (1..TEXT_CHARACTERS - 4).map(|start| threes[start..].trim().to_owned()).collect();
+    let inside: Vec<String> = inside.into_iter().filter(|word| word.split(' ').next() != Some("aaa")).collect();
+    measure(criterion, "nested/word_suffixes", &rules(&inside, inside.len(), RuleKind::Keyword, true), &threes);
 }
 
 /// The two ways not taken: asking rule by rule, and the `aho-corasick` crate reporting every overlapping match.
@@ -200,27 +133,13 @@ fn references(criterion: &mut Criterion) {
         });
     });
     let tagged = (0..500).map(|tag| format!("{} {}", base_26(tag), "a".repeat(195)));
-    let tagged: Vec<String> = tagged
-        .chain((1..=TEXT_CHARACTERS).map(|length| "a".repeat(length)))
-        .collect();
+    let tagged: Vec<String> = tagged.chain((1..=TEXT_CHARACTERS).map(|length| "a".repeat(length))).collect();
     let automaton = contiguous::Builder::new().build(&tagged).expect("within bounds");
-    eprintln!(
-        "aho-corasick contiguous, 700 nested keywords: {} KiB",
-        automaton.memory_usage() / 1024
-    );
+    eprintln!("aho-corasick contiguous, 700 nested keywords: {} KiB", automaton.memory_usage() / 1024);
     let runs: Vec<String> = (1..=TEXT_CHARACTERS).map(|length| "a".repeat(length)).collect();
-    for (name, words, text) in [
-        ("100000", &words, dense),
-        ("nested_run", &runs, "a".repeat(TEXT_CHARACTERS)),
-    ] {
-        let automaton = contiguous::Builder::new()
-            .match_kind(MatchKind::Standard)
-            .build(words)
-            .expect("within bounds");
-        eprintln!(
-            "aho-corasick contiguous, {name}: {} MiB",
-            automaton.memory_usage() / (1024 * 1024)
-        );
+    for (name, words, text) in [("100000", &words, dense), ("nested_run", &runs, "a".repeat(TEXT_CHARACTERS))] {
+        let automaton = contiguous::Builder::new().match_kind(MatchKind::Standard).build(words).expect("within bounds");
+        eprintln!("aho-corasick contiguous, {name}: {} MiB", automaton.memory_usage() / (1024 * 1024));
         criterion.bench_function(&format!("reference/aho_corasick_contiguous/{name}"), |bencher| {
             bencher.iter(|| {
                 let text = normalise(black_box(&text));
@@ -254,8 +173,7 @@ fn compiling(_: &mut Criterion) {
 fn resident_kib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|kib| kib.trim().trim_end_matches(" kB").parse().ok())
-        .unwrap_or(0)
+    line.and_then(|kib| kib.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
 
 fn base_26(mut number: usize) -> String {

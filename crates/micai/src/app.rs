@@ -20,7 +20,7 @@ use crate::http::server::{Drained, ServerLimits};
 use crate::http::{HttpState, server};
 use crate::ids::Ids;
 use crate::ingest::Ingest;
-use crate::queue::{MemoryQueue, WakeQueue};
+use crate::queue::{MemoryQueue, UnheardQueue, WakeQueue};
 use crate::sender::policy::Policy;
 use crate::sender::reconcile::{self, ReconcileLimits};
 use crate::sender::{Sender, SenderLimits};
@@ -42,7 +42,8 @@ pub struct Roles {
     pub worker: bool,
     /// Does what time asks for: settles unknown sends.
     pub scheduler: bool,
-    /// No other process uses the database: whatever was under way at the start belonged to a process that is gone.
+    /// No other process does the same on a SQLite file (a lock sees to it): whatever was under way at the start belonged to
+    /// a process that is gone. A server's database is never taken to be ours alone.
     pub alone: bool,
 }
 
@@ -83,11 +84,14 @@ impl App {
         let store = open_store(config, ids.clone(), clock.clone()).await?;
         store.migrate().await.context("the database schema could not be brought up to date")?;
         store.ensure_default_agent().await.context("the default agent could not be made")?;
-        if roles.alone {
+        if roles.alone && matches!(config.database_url, DatabaseUrl::Sqlite(_)) {
             store.recover_after_restart().await.context("what the last run left could not be recovered")?;
         }
         let stop = CancellationToken::new();
-        let queue: Arc<dyn WakeQueue> = Arc::new(MemoryQueue::start(clock.clone(), stop.clone()));
+        let queue: Arc<dyn WakeQueue> = match roles.worker {
+            true => Arc::new(MemoryQueue::start(clock.clone(), stop.clone())),
+            false => Arc::new(UnheardQueue),
+        };
         let mut app = Self {
             store,
             queue,
@@ -194,8 +198,8 @@ impl App {
             unknown_deadline_seconds: seconds(config.unknown_send_deadline_seconds),
             interval_seconds: seconds(config.sweep_interval_seconds),
         };
-        let looking = reconcile::run(self.store.clone(), clock.clone(), limits, self.stop.clone());
-        self.loops.push(tokio::spawn(looking));
+        let (store, queue) = (self.store.clone(), self.queue.clone());
+        self.loops.push(tokio::spawn(reconcile::run(store, queue, clock.clone(), limits, self.stop.clone())));
     }
 
     async fn start_http(&mut self, config: &Config, clock: SharedClock, gate: Arc<Gate>) -> anyhow::Result<()> {
@@ -239,9 +243,7 @@ impl App {
 /// A sentence about what could not be reached or opened.
 pub async fn open_store(config: &Config, ids: Arc<Ids>, clock: SharedClock) -> anyhow::Result<Store> {
     let location = match &config.database_url {
-        DatabaseUrl::Sqlite(path) => {
-            Location::Sqlite { path: path.clone(), readers_max: config.sqlite_readers_max }
-        }
+        DatabaseUrl::Sqlite(path) => Location::Sqlite { path: path.clone(), readers_max: config.sqlite_readers_max },
         DatabaseUrl::Postgres(url) => Location::Postgres {
             // The parser's own error may repeat the address with its password.
             options: Box::new(url.expose_secret().parse().ok().context("MICAI_DATABASE_URL is no Postgres address")?),

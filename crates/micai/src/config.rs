@@ -31,10 +31,7 @@ const PROD_SECRET_BYTES_MIN: usize = 16;
 
 /// The effective settings. The comments of `config.default.toml` say what each one means.
 #[derive(Debug, Clone)]
-#[allow(
-    missing_docs,
-    reason = "the comments of config.default.toml are the documentation of each key"
-)]
+#[allow(missing_docs, reason = "the comments of config.default.toml are the documentation of each key")]
 pub struct Config {
     pub app_env: AppEnv,
     pub bind: SocketAddr,
@@ -71,13 +68,10 @@ pub struct Config {
     pub http_request_timeout_seconds: u64,
 
     pub turn_workers: usize,
-    pub turn_timeout_seconds: u64,
     pub conversation_lease_seconds: u64,
-    pub history_messages_max: usize,
     pub send_workers: usize,
     pub send_retries_max: u32,
     pub sweep_interval_seconds: u64,
-    pub media_bytes_max: u64,
 
     /// What `micai config` prints: one line a key, in the order of `config.default.toml`.
     entries: Vec<Entry>,
@@ -164,10 +158,7 @@ impl Config {
         K: Into<OsString>,
         V: Into<OsString>,
     {
-        let environment = environment
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect();
+        let environment = environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let mut reader = Reader::open(presets, environment, file);
         let mut config = Self::read(&mut reader)?;
         config.check_together(&mut reader);
@@ -222,30 +213,17 @@ impl Config {
                 .open_key("http_request_timeout_seconds", parse::whole(1..=600, "seconds"))?,
 
             turn_workers: from.open_key("turn_workers", parse::whole(1..=1_024, "workers"))?,
-            turn_timeout_seconds: from.open_key("turn_timeout_seconds", parse::whole(1..=600, "seconds"))?,
             conversation_lease_seconds: from
                 .open_key("conversation_lease_seconds", parse::whole(2..=3_600, "seconds"))?,
-            history_messages_max: from.open_key("history_messages_max", parse::whole(1..=1_000, "messages"))?,
             send_workers: from.open_key("send_workers", parse::whole(1..=1_024, "workers"))?,
             send_retries_max: from.open_key("send_retries_max", parse::whole(0..=50, "retries"))?,
             sweep_interval_seconds: from.open_key("sweep_interval_seconds", parse::whole(1..=3_600, "seconds"))?,
-            media_bytes_max: from.open_key("media_bytes_max", parse::whole(1_024..=104_857_600, "bytes"))?,
             entries: Vec::new(),
         })
     }
 
     /// What each value allows alone and two values together do not.
     fn check_together(&self, reader: &mut Reader) {
-        if self.conversation_lease_seconds <= self.turn_timeout_seconds {
-            reader.note(format!(
-                "{} is {} and {} is {}: the lease must be longer than a turn, or a second worker starts the same turn; \
-                 raise the first or lower the second.",
-                reader.named("conversation_lease_seconds"),
-                self.conversation_lease_seconds,
-                reader.named("turn_timeout_seconds"),
-                self.turn_timeout_seconds
-            ));
-        }
         if self.require_invoke_prefix && self.invoke_prefixes.is_empty() {
             reader.note(format!(
                 "{} is empty while {} is true: no message would ever be answered; name a prefix or set the second to \
@@ -302,12 +280,7 @@ impl Config {
     /// The effective settings as a TOML text, each with its source as a comment; secrets only as set or not set.
     #[must_use]
     pub fn rendered(&self) -> String {
-        let width = self
-            .entries
-            .iter()
-            .map(|entry| entry.line().chars().count())
-            .max()
-            .unwrap_or(0);
+        let width = self.entries.iter().map(|entry| entry.line().chars().count()).max().unwrap_or(0);
         let mut text = String::from("# Effective settings of micai. Behind each: where it comes from.\n");
         for entry in &self.entries {
             text.push_str(&format!("{:<width$}  # {}\n", entry.line(), entry.source));

@@ -43,6 +43,8 @@ pub async fn run(args: &DevArgs, config: &Config) -> anyhow::Result<()> {
         access_token: secret(config.whatsapp_access_token.as_ref()).unwrap_or(defaults.access_token),
         phone_number_id: config.whatsapp_phone_number_id.clone().unwrap_or(defaults.phone_number_id),
         waba_id: config.whatsapp_business_account_id.clone().unwrap_or(defaults.waba_id),
+        // The database outlives the simulator: message ids must not come again.
+        seed: SimulatorConfig::fresh_seed(),
         ..SimulatorConfig::default()
     })
     .await
@@ -52,7 +54,8 @@ pub async fn run(args: &DevArgs, config: &Config) -> anyhow::Result<()> {
         sample_agent(app).await?;
         let platform = app.address().map(|address| format!("http://{address}")).unwrap_or_default();
         simulator.set_webhook(Some(&format!("{platform}/webhook")))?;
-        greet(&platform, &chat);
+        let admin_key = secret(config.admin_api_key.as_ref()).unwrap_or_default();
+        greet(&platform, &chat, &admin_key);
         Ok(())
     })
     .await?;
@@ -60,10 +63,12 @@ pub async fn run(args: &DevArgs, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn greet(platform: &str, chat: &str) {
+fn greet(platform: &str, chat: &str, admin_key: &str) {
+    // A key of the operator's own is a secret; the well-known one is there to be used.
+    let admin_key = if admin_key == DEV_ADMIN_API_KEY { admin_key } else { "your own" };
     println!(
         "ready\n\n  chat      {chat}\n            write \"michael: weather please\"\n  platform  {platform}\n            \
-         reference at {platform}/docs, x-admin-key: {DEV_ADMIN_API_KEY}\n\nCtrl-C stops."
+         reference at {platform}/docs, x-admin-key: {admin_key}\n\nCtrl-C stops."
     );
 }
 
@@ -94,7 +99,11 @@ fn sample_rules(agent_id: &AgentId) -> Vec<Rule> {
         reply_text: reply_text.to_owned(),
     };
     vec![
-        rule("sample-weather", &["weather", "forecast"], "Sunny, 24 °C. (A sample rule said this: no forecast was asked.)"),
+        rule(
+            "sample-weather",
+            &["weather", "forecast"],
+            "Sunny, 24 °C. (A sample rule said this: no forecast was asked.)",
+        ),
         rule("sample-hours", &["hours", "open", "opening"], "We are open Monday to Friday, 9:00 to 17:00."),
         rule("sample-greeting", &["hello", "hi", "hey"], "Hello! Ask me about the weather or our opening hours."),
     ]

@@ -1,6 +1,6 @@
 //! mic.ai: agents that live on a WhatsApp Business number.
 //!
-//! `ARCHITECTURE.md` is the map. `docs/` holds the HTTP and configuration references.
+//! `ARCHITECTURE.md` is the map, `README.md` has the settings, `docs/http.md` the HTTP interface.
 
 pub mod agent;
 pub mod app;

@@ -22,7 +22,8 @@ impl DatabaseLock {
         let mut lock_path = path.clone().into_os_string();
         lock_path.push("-lock");
         let shown = lock_path.to_string_lossy().into_owned();
-        let file = File::create(&lock_path).with_context(|| format!("{shown} cannot be made: is the folder writable?"))?;
+        let file =
+            File::create(&lock_path).with_context(|| format!("{shown} cannot be made: is the folder writable?"))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { _file: file })),
             Err(TryLockError::WouldBlock) => bail!(

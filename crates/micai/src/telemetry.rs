@@ -47,19 +47,10 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(filter)?)
-        .with_writer(writer);
+    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(writer);
     // Fields stand at the top of the object, so that `request_id` is found where every tool looks for it.
     Ok(match json {
-        true => Box::new(
-            lines
-                .json()
-                .flatten_event(true)
-                .with_current_span(true)
-                .with_span_list(false)
-                .finish(),
-        ),
+        true => Box::new(lines.json().flatten_event(true).with_current_span(true).with_span_list(false).finish()),
         false => Box::new(lines.with_ansi(colours).finish()),
     })
 }
@@ -124,10 +115,7 @@ mod tests {
     #[test]
     fn the_filter_holds_and_text_has_no_colour_codes_away_from_a_terminal() {
         let text = logged("debug", false);
-        assert!(
-            text.contains("too quiet") && text.contains("a send was retried"),
-            "{text}"
-        );
+        assert!(text.contains("too quiet") && text.contains("a send was retried"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text:?}");
         assert_eq!(logged("error", false), "");
         assert!(subscriber("micai=loud", false, false, io::stderr).is_err());

@@ -67,7 +67,10 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// Files over the bound, from the workspace's root, each with its reason.
 const LONG_FILES: &[(&str, &str)] = &[];
 /// Functions over the bound as `file#function`, each with its reason.
-const LONG_FUNCTIONS: &[(&str, &str)] = &[];
+const LONG_FUNCTIONS: &[(&str, &str)] = &[(
+    "crates/simulator/src/world/templates.rs#seeded",
+    "a table of templates as data: the length is rows, not branches",
+)];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -81,11 +84,7 @@ fn sources() -> Vec<Source> {
             collect(&member.join(folder), &mut files);
         }
     }
-    assert!(
-        files.len() > 10,
-        "tidy found {} Rust files only: it looks in the wrong place",
-        files.len()
-    );
+    assert!(files.len() > 10, "tidy found {} Rust files only: it looks in the wrong place", files.len());
     files
 }
 
@@ -102,9 +101,8 @@ fn collect(folder: &Path, files: &mut Vec<Source>) {
 
 /// What is in a folder, sorted; nothing when there is no such folder.
 fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
-        .map(|all| all.map(|entry| entry.unwrap().path()).collect())
-        .unwrap_or_default();
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(folder).map(|all| all.map(|entry| entry.unwrap().path()).collect()).unwrap_or_default();
     paths.sort();
     paths
 }
@@ -139,10 +137,7 @@ fn edge_findings(source: &Source) -> Vec<String> {
             && seen.insert((line, path[0].clone()))
         {
             let target = path.join("::");
-            findings.push(format!(
-                "{}:{line}: `{}` names `{target}`.\n  {why}",
-                source.file, module[0]
-            ));
+            findings.push(format!("{}:{line}: `{}` names `{target}`.\n  {why}", source.file, module[0]));
         }
     }
     findings
@@ -202,30 +197,16 @@ fn every_file_says_what_it_is_and_fits() {
 }
 
 fn lines_max(source: &Source) -> usize {
-    if source.is_test_file() {
-        TEST_FILE_LINES_MAX
-    } else {
-        FILE_LINES_MAX
-    }
+    if source.is_test_file() { TEST_FILE_LINES_MAX } else { FILE_LINES_MAX }
 }
 
 #[test]
 fn every_function_fits_a_screen() {
-    report(
-        &sources()
-            .iter()
-            .filter(|source| !source.is_test_file())
-            .flat_map(long_functions)
-            .collect::<Vec<_>>(),
-    );
+    report(&sources().iter().filter(|source| !source.is_test_file()).flat_map(long_functions).collect::<Vec<_>>());
 }
 
 fn long_functions(source: &Source) -> Vec<String> {
-    let listed = |name: &str| {
-        LONG_FUNCTIONS
-            .iter()
-            .any(|(place, _)| *place == format!("{}#{name}", source.file))
-    };
+    let listed = |name: &str| LONG_FUNCTIONS.iter().any(|(place, _)| *place == format!("{}#{name}", source.file));
     functions(&source.code)
         .into_iter()
         .filter(|function| function.lines > FUNCTION_LINES_MAX && !listed(&function.name))
@@ -289,11 +270,8 @@ fn both_databases_have_the_same_migrations() {
         "{odd:?} stand in only one of migrations/postgres and migrations/sqlite.\n  Why: one version number must mean \
          one schema. What to do: write the same number and name for the other database."
     );
-    let numbers: BTreeSet<&str> = postgres
-        .iter()
-        .filter_map(|name| name.split_once('_'))
-        .map(|(number, _)| number)
-        .collect();
+    let numbers: BTreeSet<&str> =
+        postgres.iter().filter_map(|name| name.split_once('_')).map(|(number, _)| number).collect();
     assert_eq!(
         numbers.len(),
         postgres.len(),
@@ -308,13 +286,9 @@ fn the_readme_explains_every_setting() {
         return;
     };
     let defaults = fs::read_to_string(root().join("crates/micai/config.default.toml")).unwrap();
-    let keys = defaults
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once(" = "));
-    let words: BTreeSet<&str> = readme
-        .split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'))
-        .collect();
+    let keys = defaults.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
+    let words: BTreeSet<&str> =
+        readme.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_')).collect();
     let missing: Vec<String> = keys
         .map(|(key, _)| format!("MICAI_{}", key.to_ascii_uppercase()))
         .filter(|name| !words.contains(name.as_str()))
@@ -330,25 +304,15 @@ fn the_readme_explains_every_setting() {
 fn the_lists_of_exceptions_hold_only_what_is_needed() {
     let sources = sources();
     for (file, reason) in LONG_FILES {
-        let long = sources
-            .iter()
-            .any(|source| source.file == *file && source.text.lines().count() > FILE_LINES_MAX);
-        assert!(
-            long && !reason.is_empty(),
-            "LONG_FILES: {file} is short or gone, or has no reason: remove the row"
-        );
+        let long = sources.iter().any(|source| source.file == *file && source.text.lines().count() > FILE_LINES_MAX);
+        assert!(long && !reason.is_empty(), "LONG_FILES: {file} is short or gone, or has no reason: remove the row");
     }
     for (place, reason) in LONG_FUNCTIONS {
         let (file, name) = place.split_once('#').unwrap();
         let long = sources.iter().filter(|source| source.file == file).any(|source| {
-            functions(&source.code)
-                .iter()
-                .any(|function| function.name == name && function.lines > FUNCTION_LINES_MAX)
+            functions(&source.code).iter().any(|function| function.name == name && function.lines > FUNCTION_LINES_MAX)
         });
-        assert!(
-            long && !reason.is_empty(),
-            "LONG_FUNCTIONS: {place} is short or gone: remove the row"
-        );
+        assert!(long && !reason.is_empty(), "LONG_FUNCTIONS: {place} is short or gone: remove the row");
     }
 }
 
@@ -364,11 +328,7 @@ mod the_checks {
     fn find_edges_however_they_are_written() {
         for (file, text, expected) in [
             ("http/admin/rules.rs", "use crate::llm::Llm;", 1),
-            (
-                "http/admin/rules.rs",
-                "use crate::{store::Store, llm::{self, Llm}, domain};",
-                1,
-            ),
+            ("http/admin/rules.rs", "use crate::{store::Store, llm::{self, Llm}, domain};", 1),
             ("http/admin/rules.rs", "use super::super::super::llm::Llm;", 1),
             ("http/admin/rules.rs", "use super::super::store_page;", 0),
             ("http/admin/rules.rs", "fn f() { crate::transport::send() }", 1),
@@ -378,16 +338,8 @@ mod the_checks {
             ("agent/mod.rs", "use crate::store::Store;", 1),
             ("agent/mod.rs", "use whatsapp::Message;", 1),
             ("agent/mod.rs", "use crate::domain::agent::Agent;", 0),
-            (
-                "agent/mod.rs",
-                "// crate::store is not for us\nconst A: &str = \"crate::store::X\";",
-                0,
-            ),
-            (
-                "agent/mod.rs",
-                "#[cfg(test)]\nmod tests { use crate::store::Store; }",
-                0,
-            ),
+            ("agent/mod.rs", "// crate::store is not for us\nconst A: &str = \"crate::store::X\";", 0),
+            ("agent/mod.rs", "#[cfg(test)]\nmod tests { use crate::store::Store; }", 0),
             ("agent/tests.rs", "use crate::store::Store;", 0),
             ("clock.rs", "use crate::domain::agent::Agent;", 1),
             ("transport/mod.rs", "use whatsapp::Client;", 0),
@@ -406,28 +358,12 @@ mod the_checks {
     fn find_what_is_forbidden_and_nothing_that_only_looks_like_it() {
         for (file, text, expected) in [
             ("a.rs", "fn f() { x.unwrap(); y.expect(\"z\"); }", 2),
-            (
-                "a.rs",
-                "fn f() { x.unwrap_or(1); expect(2); let s = \".unwrap()\"; /* .unwrap() */ }",
-                0,
-            ),
-            (
-                "a.rs",
-                "fn f<'a>(c: char) -> bool { c == '\"' || c == '\\'' } fn g() { x.unwrap() }",
-                1,
-            ),
+            ("a.rs", "fn f() { x.unwrap_or(1); expect(2); let s = \".unwrap()\"; /* .unwrap() */ }", 0),
+            ("a.rs", "fn f<'a>(c: char) -> bool { c == '\"' || c == '\\'' } fn g() { x.unwrap() }", 1),
             ("a.rs", "const R: &str = r#\" \"quoted\" .unwrap() \"#;", 0),
-            (
-                "a.rs",
-                "#[cfg(test)]\nmod tests { fn f() { x.unwrap() } }\nfn g() { y.unwrap() }",
-                1,
-            ),
+            ("a.rs", "#[cfg(test)]\nmod tests { fn f() { x.unwrap() } }\nfn g() { y.unwrap() }", 1),
             ("tests.rs", "fn f() { x.unwrap() }", 0),
-            (
-                "a.rs",
-                "#[cfg(test)]\nmod tests { #[test]\n#[ignore = \"slow\"]\nfn f() {} }",
-                1,
-            ),
+            ("a.rs", "#[cfg(test)]\nmod tests { #[test]\n#[ignore = \"slow\"]\nfn f() {} }", 1),
         ] {
             let findings = forbidden_words(&source(&format!("crates/micai/src/{file}"), text));
             assert_eq!(findings.len(), expected, "{text}\n{findings:?}");

@@ -43,15 +43,11 @@ impl SimClock {
 
     fn put_offset(&self, milliseconds: i64) {
         let bound = CLOCK_OFFSET_SECONDS_MAX * 1_000;
-        self.offset_milliseconds
-            .store(milliseconds.clamp(-bound, bound), Ordering::SeqCst);
+        self.offset_milliseconds.store(milliseconds.clamp(-bound, bound), Ordering::SeqCst);
     }
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "this is the clock that everything else is passed"
-)]
+#[allow(clippy::disallowed_methods, reason = "this is the clock that everything else is passed")]
 fn real_milliseconds() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -69,12 +69,9 @@ pub enum WindowRefusal {
 }
 
 impl SimulatorConfig {
-    /// A seed that differs from run to run. A platform with a memory needs it: it would take the message ids of an earlier
-    /// run for repeats.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the point is that two runs differ; in tests the seed is a setting"
-    )]
+    /// A seed that differs from run to run. A platform with a memory needs it: it would take the message ids of an
+    /// earlier run for repeats.
+    #[expect(clippy::disallowed_methods, reason = "the point is that two runs differ; in tests the seed is a setting")]
     pub fn fresh_seed() -> u64 {
         rand::random()
     }

@@ -58,10 +58,7 @@ pub(crate) fn router(simulator: Simulator) -> Router {
 
 /// A page of another site must not press our buttons.
 async fn same_site(request: Request, next: Next) -> Response {
-    let site = request
-        .headers()
-        .get("sec-fetch-site")
-        .and_then(|value| value.to_str().ok());
+    let site = request.headers().get("sec-fetch-site").and_then(|value| value.to_str().ok());
     if matches!(site, Some("cross-site" | "same-site")) {
         let body = Json(json!({ "error": "requests of other sites are refused" }));
         return (StatusCode::FORBIDDEN, body).into_response();
@@ -90,9 +87,7 @@ fn parsed<T: DeserializeOwned>(body: &Bytes) -> Result<T, ControlError> {
 
 fn shown(value: impl serde::Serialize) -> Answer {
     let value = serde_json::to_value(value);
-    value
-        .map(Json)
-        .map_err(|error| ControlError::Invalid(format!("the answer cannot be written: {error}")))
+    value.map(Json).map_err(|error| ControlError::Invalid(format!("the answer cannot be written: {error}")))
 }
 
 async fn state(State(simulator): State<Simulator>) -> Answer {
@@ -164,9 +159,7 @@ async fn remove_phone(State(simulator): State<Simulator>, Path(id): Path<String>
 }
 
 async fn chat(State(simulator): State<Simulator>, Path(id): Path<String>) -> Answer {
-    Ok(Json(
-        json!({ "phone": simulator.phone(&id)?, "bubbles": simulator.chat(&id)? }),
-    ))
+    Ok(Json(json!({ "phone": simulator.phone(&id)?, "bubbles": simulator.chat(&id)? })))
 }
 
 async fn post_message(State(simulator): State<Simulator>, Path(id): Path<String>, body: Bytes) -> Answer {
@@ -181,15 +174,11 @@ async fn upload(
 ) -> Answer {
     simulator.phone(&id)?;
     let form = Form::read(multipart).await.map_err(ControlError::Invalid)?;
-    let bytes = form
-        .bytes
-        .ok_or_else(|| ControlError::Invalid("the form has no part named file".to_owned()))?;
+    let bytes = form.bytes.ok_or_else(|| ControlError::Invalid("the form has no part named file".to_owned()))?;
     let mime_type = form.content_type.unwrap_or_default();
     let length = bytes.len();
     let media_id = simulator.upload(&mime_type, form.filename.as_deref(), bytes)?;
-    Ok(Json(
-        json!({ "media_id": media_id, "mime_type": mime_type, "bytes": length }),
-    ))
+    Ok(Json(json!({ "media_id": media_id, "mime_type": mime_type, "bytes": length })))
 }
 
 #[derive(Deserialize)]

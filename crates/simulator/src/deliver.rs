@@ -54,10 +54,7 @@ pub(crate) async fn attempt(shared: &Shared, number: u64, attempts: u32) {
 fn begin(world: &mut World, number: u64, attempts: u32) -> Option<Attempt> {
     let url = world.webhook_url.clone();
     let secret = world.config.app_secret.clone();
-    let pending = world
-        .deliveries
-        .get_mut(number)
-        .filter(|pending| pending.attempts == attempts)?;
+    let pending = world.deliveries.get_mut(number).filter(|pending| pending.attempts == attempts)?;
     pending.attempts += 1;
     let (body, signing, phone_id) = (pending.body.clone(), pending.signing, pending.phone_id.clone());
     let Some(url) = url else {
@@ -71,20 +68,12 @@ fn begin(world: &mut World, number: u64, attempts: u32) -> Option<Attempt> {
         Signing::Wrong => Some(signature(&format!("not {secret}"), &body)),
         Signing::Missing => None,
     };
-    Some(Attempt {
-        url,
-        body,
-        signature,
-        fault,
-    })
+    Some(Attempt { url, body, signature, fault })
 }
 
 /// The HTTP status of the answer, or why there was none.
 async fn post(shared: &Shared, attempt: &Attempt) -> Result<u16, String> {
-    let mut request = shared
-        .client
-        .post(&attempt.url)
-        .header("content-type", "application/json");
+    let mut request = shared.client.post(&attempt.url).header("content-type", "application/json");
     if let Some(signature) = &attempt.signature {
         request = request.header("x-hub-signature-256", signature);
     }
@@ -114,35 +103,20 @@ fn settle(world: &mut World, number: u64, answer: Result<u16, String>, milliseco
         if last {
             world.deliveries.finish(number, DeliveryState::GivenUp);
         } else {
-            world.later(
-                pause_milliseconds(retry_delay, attempts),
-                Job::Deliver { number, attempts },
-            );
+            world.later(pause_milliseconds(retry_delay, attempts), Job::Deliver { number, attempts });
         }
         tell_failure(world, failed, last);
     }
     for held in std::mem::take(&mut world.deliveries.held) {
         if held != number {
-            world.later(
-                0,
-                Job::Deliver {
-                    number: held,
-                    attempts: 0,
-                },
-            );
+            world.later(0, Job::Deliver { number: held, attempts: 0 });
         }
     }
 }
 
 fn tell_failure(world: &mut World, failed: Pending, last: bool) {
-    let told = failed.status.map_or(failed.error.unwrap_or_default(), |status| {
-        format!("it was answered {status}")
-    });
-    let next = if last {
-        "it is given up"
-    } else {
-        "it will be tried again"
-    };
+    let told = failed.status.map_or(failed.error.unwrap_or_default(), |status| format!("it was answered {status}"));
+    let next = if last { "it is given up" } else { "it will be tried again" };
     world.event(|| SimEvent::Failure {
         phone_id: failed.phone_id,
         source: "webhook".to_owned(),
@@ -154,9 +128,7 @@ fn tell_failure(world: &mut World, failed: Pending, last: bool) {
 /// Doubles from one attempt to the next, up to [`RETRY_DELAY_MAX`].
 fn pause_milliseconds(first: u64, attempts: u32) -> u64 {
     let most = u64::try_from(RETRY_DELAY_MAX.as_millis()).unwrap_or(u64::MAX);
-    first
-        .saturating_mul(1_u64 << attempts.saturating_sub(1).min(30))
-        .min(most)
+    first.saturating_mul(1_u64 << attempts.saturating_sub(1).min(30)).min(most)
 }
 
 /// The value of `X-Hub-Signature-256` for these bytes.
@@ -182,11 +154,7 @@ pub struct Handshake {
 
 /// Asks the webhook address to prove itself: GET with `hub.mode`, `hub.verify_token` and `hub.challenge`.
 pub(crate) async fn handshake(shared: &Shared) -> Handshake {
-    let refused = |detail: String| Handshake {
-        ok: false,
-        status: None,
-        detail,
-    };
+    let refused = |detail: String| Handshake { ok: false, status: None, detail };
     let (url, challenge) = shared.act(|world| (world.webhook_url.clone(), world.ids.token()));
     let Some(url) = url else {
         return refused("There is no webhook address.".to_owned());
@@ -216,11 +184,7 @@ pub(crate) async fn handshake(shared: &Shared) -> Handshake {
         (false, 200) => "The answer is not the bare challenge.".to_owned(),
         (false, status) => format!("The handshake was answered {status}."),
     };
-    Handshake {
-        ok,
-        status: Some(status),
-        detail,
-    }
+    Handshake { ok, status: Some(status), detail }
 }
 
 /// Why a request failed, with its innermost cause.
@@ -229,11 +193,7 @@ fn reason(error: &reqwest::Error) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    if error.is_timeout() {
-        "there was no answer in time".to_owned()
-    } else {
-        cause.to_string()
-    }
+    if error.is_timeout() { "there was no answer in time".to_owned() } else { cause.to_string() }
 }
 
 #[cfg(test)]
@@ -243,18 +203,12 @@ mod tests {
     #[test]
     fn the_signature_is_the_published_example_of_hmac_sha256() {
         let expected = "sha256=f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8";
-        assert_eq!(
-            signature("key", b"The quick brown fox jumps over the lazy dog"),
-            expected
-        );
+        assert_eq!(signature("key", b"The quick brown fox jumps over the lazy dog"), expected);
     }
 
     #[test]
     fn pauses_double_up_to_the_bound() {
-        assert_eq!(
-            [1, 2, 3, 4].map(|attempts| pause_milliseconds(200, attempts)),
-            [200, 400, 800, 1_600]
-        );
+        assert_eq!([1, 2, 3, 4].map(|attempts| pause_milliseconds(200, attempts)), [200, 400, 800, 1_600]);
         assert_eq!(pause_milliseconds(200, 60), 30_000);
     }
 }

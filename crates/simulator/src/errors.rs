@@ -21,11 +21,7 @@ const CODES: &[(u32, u16, &str)] = &[
     (130403, 400, "User is blocked"),
     (130429, 400, "Rate limit hit"),
     (130472, 400, "User's number is part of an experiment"),
-    (
-        130497,
-        400,
-        "Business account is restricted from messaging users in this country",
-    ),
+    (130497, 400, "Business account is restricted from messaging users in this country"),
     (131000, 500, "Something went wrong"),
     (131005, 403, "Access denied"),
     (131008, 400, "Required parameter is missing"),
@@ -35,46 +31,26 @@ const CODES: &[(u32, u16, &str)] = &[
     (131026, 400, "Message undeliverable"),
     (131030, 400, "Recipient phone number not in allowed list"),
     (131031, 403, "Business account has been locked"),
-    (
-        131037,
-        400,
-        "Display name approval is needed before messages can be sent",
-    ),
+    (131037, 400, "Display name approval is needed before messages can be sent"),
     (131041, 400, "Unknown group"),
     (131042, 400, "Business eligibility payment issue"),
     (131045, 500, "Incorrect certificate"),
     (131047, 400, "Re-engagement message"),
     (131048, 400, "Spam rate limit hit"),
-    (
-        131049,
-        400,
-        "This message was not delivered to maintain healthy ecosystem engagement",
-    ),
+    (131049, 400, "This message was not delivered to maintain healthy ecosystem engagement"),
     (131050, 400, "User has stopped marketing messages from this business"),
     (131051, 400, "Unsupported message type"),
     (131052, 400, "Media download error"),
     (131053, 400, "Media upload error"),
     (131056, 400, "(Business Account, Consumer Account) pair rate limit hit"),
     (131057, 500, "Business Account is in maintenance mode"),
-    (
-        131062,
-        400,
-        "Business-scoped user IDs are not supported for this message",
-    ),
+    (131062, 400, "Business-scoped user IDs are not supported for this message"),
     (131064, 400, "Account is limited because of template misclassification"),
-    (
-        132000,
-        400,
-        "Number of parameters does not match the expected number of params",
-    ),
+    (132000, 400, "Number of parameters does not match the expected number of params"),
     (132001, 404, "Template name does not exist in the translation"),
     (132005, 400, "Translated text too long"),
     (132007, 400, "Template format character policy violated"),
-    (
-        132012,
-        400,
-        "Parameter format does not match format in the created template",
-    ),
+    (132012, 400, "Parameter format does not match format in the created template"),
     (132015, 400, "Template is paused"),
     (132016, 400, "Template is disabled"),
     (132018, 400, "Template parameters are not valid"),
@@ -109,10 +85,7 @@ impl GraphError {
 
     /// A bad parameter (100): the sentence itself is the message.
     pub(crate) fn parameter(sentence: impl std::fmt::Display) -> Self {
-        Self {
-            message: format!("(#100) {sentence}"),
-            ..Self::new(100, sentence.to_string())
-        }
+        Self { message: format!("(#100) {sentence}"), ..Self::new(100, sentence.to_string()) }
     }
 
     /// A path that names nothing that the token may see (100 with subcode 33).
@@ -133,11 +106,7 @@ impl GraphError {
 
     /// A refused template (100 with a subcode that says why).
     pub(crate) fn template(subcode: u32, details: impl Into<String>) -> Self {
-        Self {
-            subcode: Some(subcode),
-            message: "Invalid parameter".to_owned(),
-            ..Self::new(100, details)
-        }
+        Self { subcode: Some(subcode), message: "Invalid parameter".to_owned(), ..Self::new(100, details) }
     }
 
     pub(crate) fn body(&self, trace_id: &str) -> Value {
@@ -161,11 +130,7 @@ impl GraphError {
 
 /// The failure that a `failed` status carries for this code.
 pub(crate) fn failure(code: u32, details: impl Into<String>) -> FailureView {
-    FailureView {
-        code,
-        title: meaning(code).1.to_owned(),
-        details: details.into(),
-    }
+    FailureView { code, title: meaning(code).1.to_owned(), details: details.into() }
 }
 
 /// An item of `errors[]` in a webhook; title and message are the same sentence.

@@ -76,25 +76,13 @@ mod tests {
     use super::*;
 
     fn fault(on: FaultOn, kind: FaultKind, times: u32, phone: Option<&str>) -> FaultSpec {
-        FaultSpec {
-            on,
-            kind,
-            times,
-            phone: phone.map(str::to_owned),
-        }
+        FaultSpec { on, kind, times, phone: phone.map(str::to_owned) }
     }
 
     #[test]
     fn a_fault_strikes_as_often_as_asked_and_only_where_asked() {
         let mut faults = Faults::default();
-        faults
-            .add(fault(
-                FaultOn::Send,
-                FaultKind::Error { code: 131_049 },
-                2,
-                Some("phone-1"),
-            ))
-            .unwrap();
+        faults.add(fault(FaultOn::Send, FaultKind::Error { code: 131_049 }, 2, Some("phone-1"))).unwrap();
         let take = |faults: &mut Faults, on, phone| faults.take(on, phone, |_| true);
         assert_eq!(take(&mut faults, FaultOn::Send, Some("phone-2")), None);
         assert_eq!(take(&mut faults, FaultOn::Webhook, Some("phone-1")), None);
@@ -108,15 +96,8 @@ mod tests {
         let mut faults = Faults::default();
         assert!(faults.add(fault(FaultOn::Send, FaultKind::Duplicate, 1, None)).is_err());
         assert!(faults.add(fault(FaultOn::Webhook, FaultKind::Hold, 1, None)).is_err());
-        assert!(
-            faults
-                .add(fault(FaultOn::Send, FaultKind::DropAnswer, 0, None))
-                .is_err()
-        );
-        let status = FaultKind::Status {
-            code: 200,
-            after_accepting: false,
-        };
+        assert!(faults.add(fault(FaultOn::Send, FaultKind::DropAnswer, 0, None)).is_err());
+        let status = FaultKind::Status { code: 200, after_accepting: false };
         assert!(faults.add(fault(FaultOn::Send, status, 1, None)).is_err());
     }
 }

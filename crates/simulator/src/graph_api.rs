@@ -36,9 +36,7 @@ const MULTIPART_OVERHEAD_BYTES: usize = 64 * 1_024;
 
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let uploads = post(files::upload).layer(DefaultBodyLimit::max(MEDIA_FILE_BYTES_MAX + MULTIPART_OVERHEAD_BYTES));
-    let templates = get(nodes::list_templates)
-        .post(nodes::create_template)
-        .delete(nodes::delete_templates);
+    let templates = get(nodes::list_templates).post(nodes::create_template).delete(nodes::delete_templates);
     Router::new()
         .route("/{version}/{id}/messages", post(send))
         .route("/{version}/{id}/media", uploads)
@@ -60,13 +58,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(method: Method, uri: &Uri) -> Self {
-        Self {
-            method,
-            path: uri.to_string(),
-            body: None,
-            phone_id: None,
-            wamid: None,
-        }
+        Self { method, path: uri.to_string(), body: None, phone_id: None, wamid: None }
     }
 }
 
@@ -77,9 +69,7 @@ pub(crate) type Outcome = Result<Value, GraphError>;
 pub(crate) fn admit(world: &World, version: &str, headers: &HeaderMap) -> Result<(), GraphError> {
     let numbers = version.strip_prefix('v').and_then(|rest| rest.split_once('.'));
     let is_version = numbers.is_some_and(|(major, minor)| {
-        [major, minor]
-            .iter()
-            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+        [major, minor].iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
     });
     if !is_version {
         return Err(GraphError {
@@ -117,11 +107,7 @@ async fn send(
 ) -> Response {
     let mut call = Call::new(method, &uri);
     let parsed = serde_json::from_slice::<Value>(&body);
-    call.body = parsed
-        .as_ref()
-        .ok()
-        .filter(|_| body.len() <= LOGGED_BODY_BYTES_MAX)
-        .cloned();
+    call.body = parsed.as_ref().ok().filter(|_| body.len() <= LOGGED_BODY_BYTES_MAX).cloned();
     let (outcome, fault) = shared.act(|world| {
         if let Err(refusal) = admit(world, &version, &headers) {
             return (Err(refusal), None);
@@ -146,16 +132,9 @@ fn perform(world: &mut World, call: &mut Call, body: &Value) -> (Outcome, Option
     match asked {
         Asked::Read { message_id, typing } => {
             call.phone_id = world.chat_of(&message_id).map(str::to_owned);
-            let fault = world.faults.take(FaultOn::Send, call.phone_id.as_deref(), |_| true);
-            if let Some(refusal) = refusal_of(&fault) {
-                return (Err(refusal), fault);
-            }
             let unknown = || GraphError::parameter("Invalid parameter: message_id is not a message of a user.");
-            let outcome = world
-                .mark_read(&message_id, typing)
-                .map(|_| json!({ "success": true }))
-                .ok_or_else(unknown);
-            (outcome, fault)
+            let outcome = world.mark_read(&message_id, typing).map(|_| json!({ "success": true })).ok_or_else(unknown);
+            (outcome, None)
         }
         Asked::Send(outgoing) => {
             call.phone_id = world.phone_id_of(&outgoing.address);
@@ -164,12 +143,7 @@ fn perform(world: &mut World, call: &mut Call, body: &Value) -> (Outcome, Option
                 return (Err(refusal), fault);
             }
             let hold = fault == Some(FaultKind::Hold);
-            (
-                world
-                    .check_policy(&outgoing)
-                    .map(|()| accept(world, call, *outgoing, hold)),
-                fault,
-            )
+            (world.check_policy(&outgoing).map(|()| accept(world, call, *outgoing, hold)), fault)
         }
     }
 }
@@ -178,20 +152,14 @@ fn perform(world: &mut World, call: &mut Call, body: &Value) -> (Outcome, Option
 pub(crate) fn refusal_of(fault: &Option<FaultKind>) -> Option<GraphError> {
     match fault {
         Some(FaultKind::Error { code }) => Some(GraphError::new(*code, "Asked for by a fault.")),
-        Some(FaultKind::Status {
-            code,
-            after_accepting: false,
-        }) => Some(unwell(*code)),
+        Some(FaultKind::Status { code, after_accepting: false }) => Some(unwell(*code)),
         _ => None,
     }
 }
 
 /// A server that is not well, or a proxy in front of it.
 fn unwell(status: u16) -> GraphError {
-    GraphError {
-        status,
-        ..GraphError::new(if status >= 500 { 2 } else { 1 }, "Asked for by a fault.")
-    }
+    GraphError { status, ..GraphError::new(if status >= 500 { 2 } else { 1 }, "Asked for by a fault.") }
 }
 
 fn accept(world: &mut World, call: &mut Call, outgoing: Outgoing, hold: bool) -> Value {
@@ -204,11 +172,7 @@ fn accept(world: &mut World, call: &mut Call, outgoing: Outgoing, hold: bool) ->
     call.wamid = Some(wamid.clone());
     let mut message = json!({ "id": wamid });
     if is_template || hold {
-        message["message_status"] = json!(if hold {
-            "held_for_quality_assessment"
-        } else {
-            "accepted"
-        });
+        message["message_status"] = json!(if hold { "held_for_quality_assessment" } else { "accepted" });
     }
     json!({ "messaging_product": "whatsapp", "contacts": [contact], "messages": [message] })
 }
@@ -217,13 +181,7 @@ fn accept(world: &mut World, call: &mut Call, outgoing: Outgoing, hold: bool) ->
 pub(crate) async fn answer(shared: &Shared, call: Call, outcome: Outcome, fault: Option<FaultKind>) -> Response {
     let accepted = outcome.is_ok();
     let told = match (&fault, outcome) {
-        (
-            Some(FaultKind::Status {
-                code,
-                after_accepting: true,
-            }),
-            Ok(_),
-        ) => Err(unwell(*code)),
+        (Some(FaultKind::Status { code, after_accepting: true }), Ok(_)) => Err(unwell(*code)),
         (_, outcome) => outcome,
     };
     let dropped = fault == Some(FaultKind::DropAnswer) && accepted;
@@ -234,12 +192,7 @@ pub(crate) async fn answer(shared: &Shared, call: Call, outcome: Outcome, fault:
         };
         if let Err(refusal) = &told {
             let (phone_id, code, message) = (call.phone_id.clone(), refusal.code, refusal.message.clone());
-            world.event(|| SimEvent::Failure {
-                phone_id,
-                source: "send".to_owned(),
-                code: Some(code),
-                message,
-            });
+            world.event(|| SimEvent::Failure { phone_id, source: "send".to_owned(), code: Some(code), message });
         }
         world.requests.add(GraphRequestView {
             number: 0,
@@ -262,9 +215,5 @@ pub(crate) async fn answer(shared: &Shared, call: Call, outcome: Outcome, fault:
     if dropped {
         return DropConnection::response();
     }
-    (
-        StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST),
-        axum::Json(body),
-    )
-        .into_response()
+    (StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), axum::Json(body)).into_response()
 }

@@ -11,16 +11,8 @@ const NAMES: &[&str] = &[
     "Nadia", "Omar", "Petra", "Quim", "Rosa", "Søren", "Thandi", "Umar", "Vera", "Wanjiru", "Ximena", "Yara", "Zofia",
 ];
 /// Country calling codes that made-up phones use, with the country that a BSUID begins with.
-const COUNTRIES: &[(&str, &str)] = &[
-    ("1", "US"),
-    ("34", "ES"),
-    ("44", "GB"),
-    ("49", "DE"),
-    ("52", "MX"),
-    ("55", "BR"),
-    ("62", "ID"),
-    ("91", "IN"),
-];
+const COUNTRIES: &[(&str, &str)] =
+    &[("1", "US"), ("34", "ES"), ("44", "GB"), ("49", "DE"), ("52", "MX"), ("55", "BR"), ("62", "ID"), ("91", "IN")];
 
 /// A seeded source of ids.
 #[derive(Debug)]
@@ -31,10 +23,7 @@ pub(crate) struct Ids {
 
 impl Ids {
     pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            random: StdRng::seed_from_u64(seed),
-            counter: 0,
-        }
+        Self { random: StdRng::seed_from_u64(seed), counter: 0 }
     }
 
     /// A message id: unique by its counter, unguessable in shape.
@@ -49,11 +38,7 @@ impl Ids {
     /// The decimal id of a file or template.
     pub(crate) fn object_id(&mut self) -> String {
         self.counter += 1;
-        format!(
-            "{}{:07}",
-            self.random.random_range(100_000_000_u64..999_999_999),
-            self.counter
-        )
+        format!("{}{:07}", self.random.random_range(100_000_000_u64..999_999_999), self.counter)
     }
 
     /// A business-scoped user id for somebody with this phone number.
@@ -75,12 +60,7 @@ impl Ids {
     }
 
     pub(crate) fn username(&mut self, name: &str) -> String {
-        let stem: String = name
-            .to_lowercase()
-            .chars()
-            .filter(char::is_ascii_alphanumeric)
-            .take(20)
-            .collect();
+        let stem: String = name.to_lowercase().chars().filter(char::is_ascii_alphanumeric).take(20).collect();
         format!("{stem}.{:05}", self.random.random_range(0..100_000_u32))
     }
 
@@ -90,15 +70,10 @@ impl Ids {
     }
 
     fn alphanumeric(&mut self, length: usize) -> String {
-        (0..length)
-            .map(|_| char::from(ALPHANUMERIC[self.random.random_range(0..ALPHANUMERIC.len())]))
-            .collect()
+        (0..length).map(|_| char::from(ALPHANUMERIC[self.random.random_range(0..ALPHANUMERIC.len())])).collect()
     }
 }
 
 fn country(phone: &str) -> &'static str {
-    COUNTRIES
-        .iter()
-        .find(|(code, _)| phone.starts_with(code))
-        .map_or("US", |(_, country)| country)
+    COUNTRIES.iter().find(|(code, _)| phone.starts_with(code)).map_or("US", |(_, country)| country)
 }

@@ -1,9 +1,9 @@
 //! A faithful local WhatsApp Cloud API with phones in it.
 //!
-//! [`Simulator::start`] listens on loopback and serves three things: the Graph API (`/{version}/…`) for the software under test,
-//! the control API (`/sim/…`) for tests and tools, and a chat page (`/`) for people. Webhooks go to one address, signed and
-//! with redelivery. It knows nothing of the software it tests and does its own validation. The crate's README describes
-//! the control API.
+//! [`Simulator::start`] listens on loopback and serves three things: the Graph API (`/{version}/…`) for the software
+//! under test, the control API (`/sim/…`) for tests and tools, and a chat page (`/`) for people. Webhooks go to one
+//! address, signed and with redelivery. It knows nothing of the software it tests and does its own validation. The
+//! crate's README describes the control API.
 
 pub mod clock;
 pub mod config;

@@ -1,10 +1,11 @@
 //! `whatsapp-sim load`: signed webhooks at a rate, and how long the platform takes to answer them and to reply.
 //!
-//! Two spans are measured for each message, both from the moment at which it was *meant* to leave, so that a stalled platform cannot
-//! hide its stall: until the webhook is answered, and until the first reply to that phone reaches the Graph endpoint of the
-//! simulator that this command runs on `--bind`. A reply names a person, not the message that it answers, so each message leaves from a
-//! phone that waits for nothing; the phone that has rested longest goes first. If no phone is free the message still leaves, from
-//! a phone that waits already, and is counted as unpaired: then add phones.
+//! Two spans are measured for each message, both from the moment at which it was *meant* to leave, so that a stalled
+//! platform cannot hide its stall: until the webhook is answered, and until the first reply to that phone reaches the
+//! Graph endpoint of the simulator that this command runs on `--bind`. A reply names a person, not the message that it
+//! answers, so each message leaves from a phone that waits for nothing; the phone that has rested longest goes first.
+//! If no phone is free the message still leaves, from a phone that waits already, and is counted as unpaired: then add
+//! phones.
 
 mod measure;
 mod pairing;
@@ -72,20 +73,10 @@ pub struct LoadArgs {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=600))]
     pub drain_seconds: u64,
     /// Key of the signature on webhooks
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_APP_SECRET",
-        hide_env_values = true,
-        default_value = "simulator-app-secret"
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_APP_SECRET", hide_env_values = true, default_value = "simulator-app-secret")]
     pub app_secret: String,
     /// Bearer token that the platform sends
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_ACCESS_TOKEN",
-        hide_env_values = true,
-        default_value = "simulator-access-token"
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_ACCESS_TOKEN", hide_env_values = true, default_value = "simulator-access-token")]
     pub access_token: String,
     /// Id of the business phone number
     #[arg(long, default_value = "106540352242922")]
@@ -127,15 +118,9 @@ pub async fn run(args: LoadArgs) -> anyhow::Result<()> {
     listening.cancel();
     let (_, _) = tokio::join!(listener, progress);
     run.simulator.shutdown().await;
-    let report = run
-        .measure
-        .report(run.args.rate, run.args.connections, sending, run.pairing.waiting());
+    let report = run.measure.report(run.args.rate, run.args.connections, sending, run.pairing.waiting());
     println!("{}", if run.args.json { report.json() } else { report.table() });
-    ensure!(
-        report.answered() > 0,
-        "not one webhook was answered with 200: is the platform running at {}?",
-        run.target
-    );
+    ensure!(report.answered() > 0, "not one webhook was answered with 200: is the platform running at {}?", run.target);
     Ok(())
 }
 
@@ -162,10 +147,7 @@ impl Run {
             .build()?;
         let mut phones = Vec::new();
         for _ in 0..args.phones {
-            let spec = PhoneSpec {
-                kind: Some(PhoneKind::PhoneAndBsuid),
-                ..PhoneSpec::default()
-            };
+            let spec = PhoneSpec { kind: Some(PhoneKind::PhoneAndBsuid), ..PhoneSpec::default() };
             phones.push(simulator.add_phone(spec)?.id);
         }
         Ok(Self {
@@ -183,10 +165,7 @@ impl Run {
     fn next(&self, started: Instant) -> Option<u64> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let open_loop_count = (self.args.rate > 0).then(|| u64::from(self.args.rate) * self.args.seconds);
-        let enough = [open_loop_count, self.args.count]
-            .into_iter()
-            .flatten()
-            .any(|count| number >= count);
+        let enough = [open_loop_count, self.args.count].into_iter().flatten().any(|count| number >= count);
         let over = started.elapsed() >= Duration::from_secs(self.args.seconds);
         (!over && !enough).then_some(number)
     }
@@ -304,11 +283,7 @@ async fn show_progress(run: Arc<Run>, started: Instant, stop: CancellationToken)
         let rate = answers as f64 / started.elapsed().as_secs_f64().max(0.001);
         bar.set_message(format!("{rate:.0}/s · {replies} replies"));
     };
-    while stop
-        .run_until_cancelled(tokio::time::sleep(PROGRESS_INTERVAL))
-        .await
-        .is_some()
-    {
+    while stop.run_until_cancelled(tokio::time::sleep(PROGRESS_INTERVAL)).await.is_some() {
         show();
     }
     show();
@@ -335,12 +310,9 @@ mod tests {
 
     #[test]
     fn only_this_machine_is_loaded() {
-        for good in [
-            "http://127.0.0.1:8001/webhook",
-            "http://localhost/webhook",
-            "http://[::1]:9/",
-            "http://127.9.9.9/",
-        ] {
+        for good in
+            ["http://127.0.0.1:8001/webhook", "http://localhost/webhook", "http://[::1]:9/", "http://127.9.9.9/"]
+        {
             assert!(loopback(good).is_ok(), "{good}");
         }
         for bad in [

@@ -31,12 +31,7 @@ enum Command {
 #[derive(Args, Clone)]
 struct ServeArgs {
     /// Where to listen
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_BIND",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:7100"
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_BIND", value_name = "ADDRESS", default_value = "127.0.0.1:7100")]
     bind: SocketAddr,
     /// Base URL for media links, if clients reach this server by another name
     #[arg(long, env = "WHATSAPP_SIM_PUBLIC_URL", value_name = "URL")]
@@ -45,60 +40,25 @@ struct ServeArgs {
     #[arg(long, env = "WHATSAPP_SIM_WEBHOOK_URL", value_name = "URL")]
     webhook_url: Option<String>,
     /// Key of the signature on webhooks
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_APP_SECRET",
-        hide_env_values = true,
-        default_value = "simulator-app-secret"
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_APP_SECRET", hide_env_values = true, default_value = "simulator-app-secret")]
     app_secret: String,
     /// What hub.verify_token carries in the handshake
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_VERIFY_TOKEN",
-        hide_env_values = true,
-        default_value = "simulator-verify-token"
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_VERIFY_TOKEN", hide_env_values = true, default_value = "simulator-verify-token")]
     verify_token: String,
     /// The bearer token that the Graph API accepts
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_ACCESS_TOKEN",
-        hide_env_values = true,
-        default_value = "simulator-access-token"
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_ACCESS_TOKEN", hide_env_values = true, default_value = "simulator-access-token")]
     access_token: String,
     /// Id of the business phone number
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_PHONE_NUMBER_ID",
-        value_name = "ID",
-        default_value = "106540352242922"
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_PHONE_NUMBER_ID", value_name = "ID", default_value = "106540352242922")]
     phone_number_id: String,
     /// Id of the WhatsApp Business Account
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_WABA_ID",
-        value_name = "ID",
-        default_value = "102290129340398"
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_WABA_ID", value_name = "ID", default_value = "102290129340398")]
     waba_id: String,
     /// The business number, digits
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_DISPLAY_PHONE_NUMBER",
-        value_name = "DIGITS",
-        default_value = "15550783881"
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_DISPLAY_PHONE_NUMBER", value_name = "DIGITS", default_value = "15550783881")]
     display_phone_number: String,
     /// The business's verified name
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_VERIFIED_NAME",
-        value_name = "NAME",
-        default_value = "Simulated Business"
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_VERIFIED_NAME", value_name = "NAME", default_value = "Simulated Business")]
     verified_name: String,
     /// Seed of ids and names; without it every start is different
     #[arg(long, env = "WHATSAPP_SIM_SEED")]
@@ -118,60 +78,25 @@ struct ServeArgs {
 #[derive(Args, Clone)]
 struct TimingArgs {
     /// From acceptance to the sent status, in milliseconds
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_SENT_AFTER_MILLISECONDS",
-        value_name = "MS",
-        default_value_t = 10
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_SENT_AFTER_MILLISECONDS", value_name = "MS", default_value_t = 10)]
     sent_after_milliseconds: u64,
     /// From sent to delivered, in milliseconds
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_DELIVERED_AFTER_MILLISECONDS",
-        value_name = "MS",
-        default_value_t = 40
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_DELIVERED_AFTER_MILLISECONDS", value_name = "MS", default_value_t = 40)]
     delivered_after_milliseconds: u64,
     /// From delivered to read where phones read by themselves, in milliseconds
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_READ_AFTER_MILLISECONDS",
-        value_name = "MS",
-        default_value_t = 200
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_READ_AFTER_MILLISECONDS", value_name = "MS", default_value_t = 200)]
     read_after_milliseconds: u64,
     /// Until a new template is approved, in milliseconds
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_TEMPLATE_REVIEW_MILLISECONDS",
-        value_name = "MS",
-        default_value_t = 200
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_TEMPLATE_REVIEW_MILLISECONDS", value_name = "MS", default_value_t = 200)]
     template_review_milliseconds: u64,
     /// Webhook requests in flight at the same time
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_DELIVERY_CONCURRENCY",
-        value_name = "N",
-        default_value_t = 32
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_DELIVERY_CONCURRENCY", value_name = "N", default_value_t = 32)]
     delivery_concurrency: usize,
     /// How long to wait for the answer to a webhook, in milliseconds
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_DELIVERY_TIMEOUT_MILLISECONDS",
-        value_name = "MS",
-        default_value_t = 20_000
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_DELIVERY_TIMEOUT_MILLISECONDS", value_name = "MS", default_value_t = 20_000)]
     delivery_timeout_milliseconds: u64,
     /// Pause before the first redelivery of a webhook, in milliseconds; doubles from then on
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_RETRY_DELAY_MILLISECONDS",
-        value_name = "MS",
-        default_value_t = 200
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_RETRY_DELAY_MILLISECONDS", value_name = "MS", default_value_t = 200)]
     retry_delay_milliseconds: u64,
 }
 
@@ -187,20 +112,10 @@ struct PolicyArgs {
     #[arg(long, env = "WHATSAPP_SIM_WINDOW_REFUSAL", value_enum, default_value_t = WindowRefusal::Status)]
     window_refusal: WindowRefusal,
     /// Only these phones and user ids may be written to, as on a test number (131030)
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_RECIPIENT_ALLOW_LIST",
-        value_name = "ID",
-        value_delimiter = ','
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_RECIPIENT_ALLOW_LIST", value_name = "ID", value_delimiter = ',')]
     recipient_allow_list: Vec<String>,
     /// Service messages a month that cost nothing
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_FREE_SERVICE_MESSAGES",
-        value_name = "N",
-        default_value_t = 1_000
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_FREE_SERVICE_MESSAGES", value_name = "N", default_value_t = 1_000)]
     free_service_messages_per_month: u32,
     /// The account cannot pay: service messages past the allowance fail (131042)
     #[arg(long, env = "WHATSAPP_SIM_NO_PAYMENT_METHOD")]
@@ -210,10 +125,7 @@ struct PolicyArgs {
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let cli = Cli::parse();
     match cli.command {
         None => serve(cli.serve).await.map(|()| ExitCode::SUCCESS),
@@ -225,27 +137,15 @@ async fn main() -> anyhow::Result<ExitCode> {
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let phones = args.phones;
-    let simulator = Simulator::start(config(args))
-        .await
-        .context("the simulator did not start")?;
-    let kinds = [
-        PhoneKind::Username,
-        PhoneKind::PhoneAndBsuid,
-        PhoneKind::ParentBsuid,
-        PhoneKind::Phone,
-    ];
+    let simulator = Simulator::start(config(args)).await.context("the simulator did not start")?;
+    let kinds = [PhoneKind::Username, PhoneKind::PhoneAndBsuid, PhoneKind::ParentBsuid, PhoneKind::Phone];
     for kind in kinds.into_iter().cycle().take(phones as usize) {
-        simulator.add_phone(PhoneSpec {
-            kind: Some(kind),
-            ..PhoneSpec::default()
-        })?;
+        simulator.add_phone(PhoneSpec { kind: Some(kind), ..PhoneSpec::default() })?;
     }
     println!("chat page   {}/", simulator.url());
     println!("Graph API   {}/v25.0/…", simulator.url());
     println!("control API {}/sim/state", simulator.url());
-    tokio::signal::ctrl_c()
-        .await
-        .context("cannot wait for the signal to stop")?;
+    tokio::signal::ctrl_c().await.context("cannot wait for the signal to stop")?;
     simulator.stop().await;
     Ok(())
 }

@@ -49,11 +49,7 @@ const ASSETS: &[Asset] = &[
 ];
 
 const fn asset(name: &'static str, media_type: &'static str, content: &'static str) -> Asset {
-    Asset {
-        name,
-        media_type,
-        content,
-    }
+    Asset { name, media_type, content }
 }
 
 /// The page at `/` and its files under `/page/`, each with an entity tag and the security headers.
@@ -92,10 +88,7 @@ fn answer(request: &HeaderMap, asset: &'static Asset) -> Response {
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (
-            header::HeaderName::from_static("permissions-policy"),
-            PERMISSIONS_POLICY,
-        ),
+        (header::HeaderName::from_static("permissions-policy"), PERMISSIONS_POLICY),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -111,9 +104,7 @@ fn entity_tag(asset: &Asset) -> &'static str {
         };
         std::iter::once(&DOCUMENT).chain(ASSETS).map(tag).collect()
     });
-    TAGS.iter()
-        .find(|(name, _)| *name == asset.name)
-        .map_or("\"unknown\"", |(_, tag)| tag.as_str())
+    TAGS.iter().find(|(name, _)| *name == asset.name).map_or("\"unknown\"", |(_, tag)| tag.as_str())
 }
 
 #[cfg(test)]
@@ -134,17 +125,8 @@ mod tests {
         let client = reqwest::Client::new();
         let mut wanted = vec!["/".to_owned()];
         for asset in std::iter::once(&DOCUMENT).chain(ASSETS) {
-            wanted.extend(
-                asset
-                    .content
-                    .split('"')
-                    .filter(|part| part.starts_with("/page/"))
-                    .map(str::to_owned),
-            );
-            let imports = asset
-                .content
-                .split('"')
-                .filter(|part| part.starts_with("./") && part.ends_with(".js"));
+            wanted.extend(asset.content.split('"').filter(|part| part.starts_with("/page/")).map(str::to_owned));
+            let imports = asset.content.split('"').filter(|part| part.starts_with("./") && part.ends_with(".js"));
             wanted.extend(imports.map(|part| part.replacen("./", "/page/", 1)));
         }
         assert!(wanted.len() > ASSETS.len(), "found only {wanted:?}");
@@ -153,10 +135,7 @@ mod tests {
             assert_eq!(response.status(), 200, "{path}");
             assert_eq!(response.headers()["x-content-type-options"], "nosniff", "{path}");
             let policy = response.headers()["content-security-policy"].to_str().unwrap();
-            assert!(
-                policy.contains("script-src 'self';") && !policy.contains("unsafe"),
-                "{path}: {policy}"
-            );
+            assert!(policy.contains("script-src 'self';") && !policy.contains("unsafe"), "{path}: {policy}");
         }
     }
 
@@ -166,52 +145,20 @@ mod tests {
         let client = reqwest::Client::new();
         let first = client.get(format!("{origin}/")).send().await.unwrap();
         let tag = first.headers()["etag"].clone();
-        let again = client
-            .get(format!("{origin}/"))
-            .header("if-none-match", tag.clone())
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(
-            (again.status().as_u16(), again.headers()["etag"].clone()),
-            (304, tag.clone())
-        );
+        let again = client.get(format!("{origin}/")).header("if-none-match", tag.clone()).send().await.unwrap();
+        assert_eq!((again.status().as_u16(), again.headers()["etag"].clone()), (304, tag.clone()));
         assert!(again.bytes().await.unwrap().is_empty());
-        let other = client
-            .get(format!("{origin}/page/main.js"))
-            .header("if-none-match", tag)
-            .send()
-            .await
-            .unwrap();
+        let other = client.get(format!("{origin}/page/main.js")).header("if-none-match", tag).send().await.unwrap();
         assert_eq!(other.status(), 200, "the tag of another file is not this file's");
-        assert_eq!(
-            client
-                .get(format!("{origin}/page/none.js"))
-                .send()
-                .await
-                .unwrap()
-                .status(),
-            404
-        );
+        assert_eq!(client.get(format!("{origin}/page/none.js")).send().await.unwrap().status(), 404);
     }
 
     #[test]
     fn the_page_fetches_nothing_from_elsewhere_and_never_writes_markup() {
         for asset in std::iter::once(&DOCUMENT).chain(ASSETS) {
             let outside = asset.content.replace("http://www.w3.org/2000/svg", "");
-            assert!(
-                !outside.contains("//cdn") && !outside.contains("src=\"http"),
-                "{}",
-                asset.name
-            );
-            for forbidden in [
-                "innerHTML",
-                "outerHTML",
-                "insertAdjacentHTML",
-                "document.write",
-                "eval(",
-                " style=\"",
-            ] {
+            assert!(!outside.contains("//cdn") && !outside.contains("src=\"http"), "{}", asset.name);
+            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", " style=\""] {
                 assert!(!asset.content.contains(forbidden), "{} uses {forbidden}", asset.name);
             }
         }

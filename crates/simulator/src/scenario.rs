@@ -15,11 +15,11 @@
 //! expect_reply = { contains = "weather", within = "5s" }
 //! ```
 //!
-//! A step has exactly one of `say`, `tap` (title or id of a button or row), `send` (any message of the control API, where
-//! `last` and `mine` stand for the newest message of the business and of the person), `read = true`,
-//! `expect_reply { contains, equals, kind, within }`, `expect_no_reply { within }`,
-//! `expect_status { status, of = "business" or "person", code, within }`, `advance_clock = "25h"` and `fault` (as in the control
-//! API). A reply that was expected once is not found a second time.
+//! A step has exactly one of `say`, `tap` (title or id of a button or row), `send` (any message of the control API,
+//! where `last` and `mine` stand for the newest message of the business and of the person), `read = true`,
+//! `expect_reply { contains, equals, kind, within }`, `expect_no_reply { within }`, `expect_status { status, of =
+//! "business" or "person", code, within }`, `advance_clock = "25h"` and `fault` (as in the control API). A reply that
+//! was expected once is not found a second time.
 
 mod control;
 mod file;
@@ -52,35 +52,23 @@ pub struct RunArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7100")]
     pub bind: SocketAddr,
     /// Key of the signature on webhooks
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_APP_SECRET",
-        hide_env_values = true,
-        default_value = "simulator-app-secret"
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_APP_SECRET", hide_env_values = true, default_value = "simulator-app-secret")]
     pub app_secret: String,
     /// Bearer token that the platform sends
-    #[arg(
-        long,
-        env = "WHATSAPP_SIM_ACCESS_TOKEN",
-        hide_env_values = true,
-        default_value = "simulator-access-token"
-    )]
+    #[arg(long, env = "WHATSAPP_SIM_ACCESS_TOKEN", hide_env_values = true, default_value = "simulator-access-token")]
     pub access_token: String,
     /// Id of the business phone number
     #[arg(long, default_value = "106540352242922")]
     pub phone_number_id: String,
 }
 
-/// Reads all files first, starts a simulator, plays the scenarios and prints a report whose last line is `N passed, N failed`.
+/// Reads all files first, starts a simulator, plays the scenarios and prints a report whose last line is `N passed, N
+/// failed`.
 ///
-/// Answers with a failing exit code if one scenario failed, with an error if a file is bad or the simulator cannot start.
+/// Answers with a failing exit code if one scenario failed, with an error if a file is bad or the simulator cannot
+/// start.
 pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let scenarios = args
-        .files
-        .iter()
-        .map(|file| Scenario::from_file(file))
-        .collect::<Result<Vec<_>, _>>()?;
+    let scenarios = args.files.iter().map(|file| Scenario::from_file(file)).collect::<Result<Vec<_>, _>>()?;
     let simulator = Simulator::start(SimulatorConfig {
         bind: args.bind,
         app_secret: args.app_secret,
@@ -100,18 +88,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     simulator.shutdown().await;
     println!("{passed} passed, {failed} failed");
-    Ok(if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Another seed each time: a platform that remembers the message ids of the last run would take the same ones for repeats.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the point is that two runs differ; in tests the seed is a setting"
-)]
+/// Another seed each time: a platform that remembers the message ids of the last run would take the same ones for
+/// repeats.
+#[expect(clippy::disallowed_methods, reason = "the point is that two runs differ; in tests the seed is a setting")]
 pub(crate) fn fresh_seed() -> u64 {
     rand::random()
 }

@@ -39,11 +39,7 @@ impl DropConnection {
 pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener, router: Router) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Some(Ok(permit)) = shared
-            .cancel
-            .run_until_cancelled(Arc::clone(&connections).acquire_owned())
-            .await
-        else {
+        let Some(Ok(permit)) = shared.cancel.run_until_cancelled(Arc::clone(&connections).acquire_owned()).await else {
             return;
         };
         match shared.cancel.run_until_cancelled(listener.accept()).await {
@@ -78,9 +74,7 @@ async fn connection(stream: TcpStream, router: Router, cancel: CancellationToken
             }
         }
     });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service);
+    let serving = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
     let mut serving = pin!(serving);
     tokio::select! {
         result = serving.as_mut() => {

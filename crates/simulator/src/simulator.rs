@@ -67,22 +67,14 @@ impl Simulator {
     /// The address is taken, or a setting makes no sense.
     pub async fn start(config: SimulatorConfig) -> Result<Self, StartError> {
         check(&config)?;
-        let bind_error = |source| StartError::Bind {
-            address: config.bind,
-            source,
-        };
+        let bind_error = |source| StartError::Bind { address: config.bind, source };
         let listener = TcpListener::bind(config.bind).await.map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
         let url = base_url(&config, address);
         let shared = Arc::new(Shared::new(config, url.clone())?);
-        let simulator = Self {
-            shared: Arc::clone(&shared),
-            address,
-            url: url.into(),
-        };
-        let router = phone::router()
-            .merge(control::router(simulator.clone()))
-            .merge(graph_api::router(Arc::clone(&shared)));
+        let simulator = Self { shared: Arc::clone(&shared), address, url: url.into() };
+        let router =
+            phone::router().merge(control::router(simulator.clone())).merge(graph_api::router(Arc::clone(&shared)));
         shared.tasks.spawn(Arc::clone(&shared).work());
         shared.tasks.spawn(server::serve(Arc::clone(&shared), listener, router));
         Ok(simulator)
@@ -132,8 +124,7 @@ impl Simulator {
 
     /// All people, oldest first.
     pub fn phones(&self) -> Vec<PhoneView> {
-        self.shared
-            .act(|world| world.people.all().map(|phone| phone.view(world.now())).collect())
+        self.shared.act(|world| world.people.all().map(|phone| phone.view(world.now())).collect())
     }
 
     /// One person as it is now.
@@ -141,8 +132,7 @@ impl Simulator {
     /// # Errors
     /// There is no such phone.
     pub fn phone(&self, phone_id: &str) -> Result<PhoneView, ControlError> {
-        self.shared
-            .act(|world| world.phone(phone_id).map(|phone| phone.view(world.now())))
+        self.shared.act(|world| world.phone(phone_id).map(|phone| phone.view(world.now())))
     }
 
     /// Removes a person and the chat.
@@ -169,15 +159,14 @@ impl Simulator {
         self.shared.act(|world| world.post(phone_id, &spec))
     }
 
-    /// Several messages in one webhook body. Gives their ids; on an error nothing is sent.
+    /// Several messages in one webhook body. Gives their ids; on an error no webhook is sent, though bubbles made
+    /// before the bad message stay.
     ///
     /// # Errors
     /// As [`Simulator::post`], and if there are none or too many messages.
     pub fn post_batch(&self, messages: &[(String, InboundSpec)], split: Split) -> Result<Vec<String>, ControlError> {
         if !(1..=BATCH_MESSAGES_MAX).contains(&messages.len()) {
-            return Err(ControlError::Invalid(format!(
-                "a batch has 1 to {BATCH_MESSAGES_MAX} messages"
-            )));
+            return Err(ControlError::Invalid(format!("a batch has 1 to {BATCH_MESSAGES_MAX} messages")));
         }
         self.shared.act(|world| post_batch(world, messages, split))
     }
@@ -191,9 +180,7 @@ impl Simulator {
             let item = world.compose(phone_id, &spec)?;
             let change = json!({ "value": world.items_value(vec![item]), "field": "messages" });
             let entry = world.entry(vec![change]);
-            Ok(escaped(
-                &json!({ "object": "whatsapp_business_account", "entry": [entry] }),
-            ))
+            Ok(escaped(&json!({ "object": "whatsapp_business_account", "entry": [entry] })))
         })?;
         let signature = signature(&self.shared.config.app_secret, &body);
         Ok((body, signature))
@@ -204,15 +191,12 @@ impl Simulator {
     /// # Errors
     /// The file is empty or too large, or the type is none.
     pub fn upload(&self, mime_type: &str, filename: Option<&str>, bytes: Bytes) -> Result<String, ControlError> {
-        self.shared
-            .act(|world| world.store_media(Author::User, mime_type, filename.map(str::to_owned), bytes))
+        self.shared.act(|world| world.store_media(Author::User, mime_type, filename.map(str::to_owned), bytes))
     }
 
     pub(crate) fn file(&self, media_id: &str) -> Result<MediaFile, ControlError> {
         let missing = || ControlError::NotFound(format!("there is no file {media_id}"));
-        self.shared
-            .act(|world| world.media.get(media_id, world.now()).cloned())
-            .ok_or_else(missing)
+        self.shared.act(|world| world.media.get(media_id, world.now()).cloned()).ok_or_else(missing)
     }
 
     /// The bubbles of a chat, oldest first.
@@ -220,14 +204,7 @@ impl Simulator {
     /// # Errors
     /// There is no such phone.
     pub fn chat(&self, phone_id: &str) -> Result<Vec<BubbleView>, ControlError> {
-        self.shared.act(|world| {
-            Ok(world
-                .phone(phone_id)?
-                .chat
-                .iter()
-                .map(|bubble| bubble.view(phone_id))
-                .collect())
-        })
+        self.shared.act(|world| Ok(world.phone(phone_id)?.chat.iter().map(|bubble| bubble.view(phone_id)).collect()))
     }
 
     /// The person opens the chat: what was delivered becomes read, the named voice notes played. Gives both counts.
@@ -300,8 +277,7 @@ impl Simulator {
         status: &str,
         reason: Option<&str>,
     ) -> Result<TemplateView, ControlError> {
-        self.shared
-            .act(|world| world.set_template_status(id_or_name, status, reason))
+        self.shared.act(|world| world.set_template_status(id_or_name, status, reason))
     }
 
     /// Delivers any JSON once, as is. Gives the delivery's number.
@@ -310,14 +286,9 @@ impl Simulator {
     /// The body is too large.
     pub fn send_raw(&self, body: Bytes, signing: Signing) -> Result<u64, ControlError> {
         if body.len() > RAW_WEBHOOK_BYTES_MAX {
-            return Err(ControlError::Invalid(format!(
-                "a body has at most {RAW_WEBHOOK_BYTES_MAX} bytes"
-            )));
+            return Err(ControlError::Invalid(format!("a body has at most {RAW_WEBHOOK_BYTES_MAX} bytes")));
         }
-        let about = About {
-            kind: "raw".to_owned(),
-            ..About::default()
-        };
+        let about = About { kind: "raw".to_owned(), ..About::default() };
         Ok(self.shared.act(|world| world.send_body(about, body, signing, 1)))
     }
 
@@ -335,8 +306,7 @@ impl Simulator {
     }
 
     pub(crate) fn newest_requests(&self, limit: usize) -> Vec<GraphRequestView> {
-        self.shared
-            .act(|world| world.requests.all().rev().take(limit).cloned().collect())
+        self.shared.act(|world| world.requests.all().rev().take(limit).cloned().collect())
     }
 
     /// Webhooks and what became of them, newest first.
@@ -446,25 +416,17 @@ fn post_batch(
     }
     let wamids: Vec<String> = items.iter().map(|item| item.wamid.clone()).collect();
     let phone_id = messages.first().map(|(phone_id, _)| phone_id.clone());
-    let about = About {
-        wamids: wamids.clone(),
-        phone_id,
-        kind: "message".to_owned(),
-    };
+    let about = About { wamids: wamids.clone(), phone_id, kind: "message".to_owned() };
     let change = |value: Value| json!({ "value": value, "field": "messages" });
     let entries = match split {
         Split::Messages => vec![world.entry(vec![change(world.items_value(items))])],
         Split::Changes => {
-            let changes = items
-                .into_iter()
-                .map(|item| change(world.items_value(vec![item])))
-                .collect();
+            let changes = items.into_iter().map(|item| change(world.items_value(vec![item]))).collect();
             vec![world.entry(changes)]
         }
-        Split::Entries => items
-            .into_iter()
-            .map(|item| world.entry(vec![change(world.items_value(vec![item]))]))
-            .collect(),
+        Split::Entries => {
+            items.into_iter().map(|item| world.entry(vec![change(world.items_value(vec![item]))])).collect()
+        }
     };
     world.send_entries(about, entries);
     Ok(wamids)

@@ -62,11 +62,7 @@ impl Timers {
         }
         let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
         heap.order += 1;
-        let entry = Entry {
-            due: Instant::now() + Duration::from_millis(delay_milliseconds),
-            order: heap.order,
-            job,
-        };
+        let entry = Entry { due: Instant::now() + Duration::from_millis(delay_milliseconds), order: heap.order, job };
         heap.entries.push(Reverse(entry));
         drop(heap);
         self.changed.notify_one();

@@ -150,9 +150,7 @@ impl World {
             return;
         };
         phone.chat.push_back(bubble);
-        let surplus = (phone.chat.len() > BUBBLES_PER_CHAT_MAX)
-            .then(|| phone.chat.pop_front())
-            .flatten();
+        let surplus = (phone.chat.len() > BUBBLES_PER_CHAT_MAX).then(|| phone.chat.pop_front()).flatten();
         if let Some(surplus) = surplus {
             self.chat_of.remove(&surplus.id);
         }
@@ -199,9 +197,7 @@ impl World {
     pub(crate) fn bubble_in_chat(&self, phone_id: &str, wamid: &str) -> Result<&Bubble, ControlError> {
         match self.bubble(wamid) {
             Some(bubble) if self.chat_of(wamid) == Some(phone_id) => Ok(bubble),
-            _ => Err(ControlError::NotFound(format!(
-                "there is no message {wamid} in the chat of {phone_id}"
-            ))),
+            _ => Err(ControlError::NotFound(format!("there is no message {wamid} in the chat of {phone_id}"))),
         }
     }
 

@@ -1,5 +1,5 @@
-//! `whatsapp-sim run` and `whatsapp-sim load` against a small platform that speaks real HTTP: it checks the signature, answers 200
-//! and replies through the Graph API, as any client would.
+//! `whatsapp-sim run` and `whatsapp-sim load` against a small platform that speaks real HTTP: it checks the signature,
+//! answers 200 and replies through the Graph API, as any client would.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashSet;
@@ -33,16 +33,10 @@ impl Platform {
     /// Starts it; the second part is the address of its webhook.
     async fn start() -> (Arc<Self>, String) {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let platform = Arc::new(Self {
-            graph_url: OnceLock::new(),
-            seen: Mutex::default(),
-            client,
-        });
+        let platform = Arc::new(Self { graph_url: OnceLock::new(), seen: Mutex::default(), client });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let webhook = format!("http://{}/webhook", listener.local_addr().unwrap());
-        let router = Router::new()
-            .route("/webhook", post(webhook_handler))
-            .with_state(Arc::clone(&platform));
+        let router = Router::new().route("/webhook", post(webhook_handler)).with_state(Arc::clone(&platform));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         (platform, webhook)
     }
@@ -53,9 +47,7 @@ impl Platform {
             None => json!({ "recipient": message["from_user_id"] }),
         };
         let interactive = &message["interactive"];
-        let tapped = interactive["button_reply"]["title"]
-            .as_str()
-            .or(interactive["list_reply"]["title"].as_str());
+        let tapped = interactive["button_reply"]["title"].as_str().or(interactive["list_reply"]["title"].as_str());
         let text = message["text"]["body"].as_str().unwrap_or_default();
         let mut body = match (tapped, text) {
             (Some(title), _) => json!({ "type": "text", "text": { "body": format!("You chose {title}") } }),
@@ -71,9 +63,7 @@ impl Platform {
             (None, text) => json!({ "type": "text", "text": { "body": format!("I heard: {text}") } }),
         };
         body["messaging_product"] = json!("whatsapp");
-        body.as_object_mut()
-            .unwrap()
-            .extend(recipient.as_object().unwrap().clone());
+        body.as_object_mut().unwrap().extend(recipient.as_object().unwrap().clone());
         let url = format!("{}/v25.0/{PHONE_NUMBER_ID}/messages", self.graph_url.get().unwrap());
         // A fault may close the connection: this small platform does not try again.
         let _ = self.client.post(url).bearer_auth(ACCESS_TOKEN).json(&body).send().await;
@@ -84,10 +74,7 @@ async fn webhook_handler(State(platform): State<Arc<Platform>>, headers: HeaderM
     let mut mac = Hmac::<Sha256>::new_from_slice(APP_SECRET.as_bytes()).unwrap();
     mac.update(&body);
     let expected = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
-    if headers
-        .get("x-hub-signature-256")
-        .is_none_or(|given| given.as_bytes() != expected.as_bytes())
-    {
+    if headers.get("x-hub-signature-256").is_none_or(|given| given.as_bytes() != expected.as_bytes()) {
         return StatusCode::UNAUTHORIZED;
     }
     let body: Value = serde_json::from_slice(&body).unwrap();
@@ -98,12 +85,7 @@ async fn webhook_handler(State(platform): State<Arc<Platform>>, headers: HeaderM
         .flat_map(|entry| entry["changes"].as_array().into_iter().flatten())
     {
         for message in change["value"]["messages"].as_array().into_iter().flatten() {
-            if platform
-                .seen
-                .lock()
-                .unwrap()
-                .insert(message["id"].as_str().unwrap().to_owned())
-            {
+            if platform.seen.lock().unwrap().insert(message["id"].as_str().unwrap().to_owned()) {
                 let (platform, message) = (Arc::clone(&platform), message.clone());
                 tokio::spawn(async move { platform.reply(&message).await });
             }
@@ -114,10 +96,7 @@ async fn webhook_handler(State(platform): State<Arc<Platform>>, headers: HeaderM
 
 async fn together() -> (Simulator, Arc<Platform>) {
     let (platform, webhook) = Platform::start().await;
-    let config = SimulatorConfig {
-        webhook_url: Some(webhook),
-        ..SimulatorConfig::default()
-    };
+    let config = SimulatorConfig { webhook_url: Some(webhook), ..SimulatorConfig::default() };
     let simulator = Simulator::start(config).await.unwrap();
     platform.graph_url.set(simulator.url().to_owned()).unwrap();
     (simulator, platform)
@@ -169,30 +148,19 @@ async fn a_failed_step_says_what_came_instead_and_stops_the_scenario() {
             "{ phone = 'Ana', expect_reply = { contains = 'sun', within = '300ms' } }",
             "in 300 ms came only: text \"I heard: hi\"",
         ),
-        (
-            "{ phone = 'Ana', expect_no_reply = { within = '5s' } }",
-            "the business wrote: text \"I heard: hi\"",
-        ),
-        (
-            "{ phone = 'Bo', expect_reply = { within = '100ms' } }",
-            "nothing came to Bo in 100 ms",
-        ),
+        ("{ phone = 'Ana', expect_no_reply = { within = '5s' } }", "the business wrote: text \"I heard: hi\""),
+        ("{ phone = 'Bo', expect_reply = { within = '100ms' } }", "nothing came to Bo in 100 ms"),
         ("{ phone = 'Bo', tap = 'Yes' }", "nothing in the chat can be tapped"),
         (
             "{ phone = 'Ana', expect_status = { status = 'failed', within = '300ms' } }",
             "it is delivered: text \"I heard: hi\"",
         ),
-        (
-            "{ phone = 'Ana', send = { type = 'revoke', message_id = 'wamid.none' } }",
-            "wamid.none",
-        ),
+        ("{ phone = 'Ana', send = { type = 'revoke', message_id = 'wamid.none' } }", "wamid.none"),
     ];
     for (step, wanted) in table {
         let steps = format!("{{ phone = 'Ana', say = 'hi' }}, {step}, {{ phone = 'Ana', read = true }}");
         let report = play(&scenario(&steps), &simulator.url()).await.unwrap();
-        let StepOutcome::Failed(reason) = &report.steps[1].outcome else {
-            panic!("{step} passed: {report}")
-        };
+        let StepOutcome::Failed(reason) = &report.steps[1].outcome else { panic!("{step} passed: {report}") };
         assert!(reason.contains(wanted), "{reason}\n does not contain: {wanted}");
         assert_eq!(report.steps[2].outcome, StepOutcome::NotRun);
         assert!(report.to_string().starts_with("FAILED story"), "{report}");
@@ -201,11 +169,7 @@ async fn a_failed_step_says_what_came_instead_and_stops_the_scenario() {
 
 /// An address that nobody listens on at the moment.
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// Runs `whatsapp-sim` with these words plus `--webhook-url` and `--bind` for a platform of its own.
@@ -215,9 +179,7 @@ async fn whatsapp_sim(words: &[&str]) -> Output {
     platform.graph_url.set(format!("http://{bind}")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_whatsapp-sim"));
     command.args(words).args(["--webhook-url", &webhook, "--bind", &bind]);
-    tokio::task::spawn_blocking(move || command.output().unwrap())
-        .await
-        .unwrap()
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -229,77 +191,44 @@ async fn run_reports_each_file_and_ends_with_the_count() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, steps: &str| {
         let path = folder.path().join(name);
-        std::fs::write(
-            &path,
-            format!("name = '{name}'\nphones = [{{ name = 'Ana' }}]\nsteps = [{steps}]"),
-        )
-        .unwrap();
+        std::fs::write(&path, format!("name = '{name}'\nphones = [{{ name = 'Ana' }}]\nsteps = [{steps}]")).unwrap();
         path.to_str().unwrap().to_owned()
     };
     let good = file("good", "{ say = 'hi' }, { expect_reply = { contains = 'hi' } }");
     let bad = file("bad", "{ say = 'silence' }, { expect_reply = { within = '200ms' } }");
     let output = whatsapp_sim(&["run", &good, &bad]).await;
     let said = text(&output.stdout);
-    assert_eq!(
-        said.lines().last(),
-        Some("1 passed, 1 failed"),
-        "{said}{}",
-        text(&output.stderr)
-    );
+    assert_eq!(said.lines().last(), Some("1 passed, 1 failed"), "{said}{}", text(&output.stderr));
     assert!(
         said.contains("passed good") && said.contains("FAILED bad") && said.contains("nothing came to Ana"),
         "{said}"
     );
     assert!(!output.status.success());
     let output = whatsapp_sim(&["run", &good]).await;
-    assert_eq!(
-        (text(&output.stdout).lines().last(), output.status.success()),
-        (Some("1 passed, 0 failed"), true)
-    );
+    assert_eq!((text(&output.stdout).lines().last(), output.status.success()), (Some("1 passed, 0 failed"), true));
     let broken = file("broken", "{ sya = 'hi' }");
     let output = whatsapp_sim(&["run", &good, &broken]).await;
     let complaint = text(&output.stderr);
     assert!(complaint.contains("broken: step 1: key `sya`"), "{complaint}");
-    assert!(
-        !output.status.success() && output.stdout.is_empty(),
-        "nothing is played when a file is bad"
-    );
+    assert!(!output.status.success() && output.stdout.is_empty(), "nothing is played when a file is bad");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn load_measures_answers_and_replies_in_both_loops() {
     for (words, mode) in [(["--rate", "100"], "open"), (["--rate", "0"], "closed")] {
-        let common = [
-            "load",
-            "--json",
-            "--count",
-            "50",
-            "--seconds",
-            "30",
-            "--phones",
-            "60",
-            "--connections",
-            "4",
-        ];
+        let common = ["load", "--json", "--count", "50", "--seconds", "30", "--phones", "60", "--connections", "4"];
         let output = whatsapp_sim(&[&common[..], &words[..]].concat()).await;
         let report: Value =
             serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
-        for (key, wanted) in [
-            ("webhooks", 50),
-            ("accepted", 50),
-            ("replies", 50),
-            ("without_reply", 0),
-            ("unpaired", 0),
-        ] {
+        for (key, wanted) in
+            [("webhooks", 50), ("accepted", 50), ("replies", 50), ("without_reply", 0), ("unpaired", 0)]
+        {
             assert_eq!(report[key], wanted, "{key} in {report}");
         }
         assert_eq!(report["loop"], mode);
         for span in ["webhook_to_answer_ms", "webhook_to_reply_ms"] {
             let at = |key: &str| report[span][key].as_f64().unwrap();
-            assert!(
-                0.0 < at("p50") && at("p50") <= at("p90") && at("p99") <= at("max"),
-                "{report}"
-            );
+            assert!(0.0 < at("p50") && at("p50") <= at("p90") && at("p99") <= at("max"), "{report}");
         }
     }
 }
@@ -325,14 +254,7 @@ async fn load_counts_what_was_not_replied_to_and_refuses_other_machines() {
     let counts = ["accepted", "replies", "without_reply", "unpaired"].map(|key| report[key].as_u64().unwrap());
     assert_eq!(counts, [6, 0, 2, 4], "{report}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_whatsapp-sim"));
-    let output = command
-        .args(["load", "--webhook-url", "http://192.0.2.1/webhook"])
-        .output()
-        .unwrap();
+    let output = command.args(["load", "--webhook-url", "http://192.0.2.1/webhook"]).output().unwrap();
     assert!(!output.status.success());
-    assert!(
-        text(&output.stderr).contains("192.0.2.1 is not a loopback address"),
-        "{}",
-        text(&output.stderr)
-    );
+    assert!(text(&output.stderr).contains("192.0.2.1 is not a loopback address"), "{}", text(&output.stderr));
 }

@@ -1,8 +1,9 @@
 //! The HTTP client: messages, read receipts, media, templates, the phone number.
 //!
-//! Every call says afterwards what is known: accepted, refused (and what that means for a repeat, [`SendError::verdict`]),
-//! or **unknown**: there is no idempotency key, so a message whose answer was lost may be out, and only a status webhook
-//! that echoes its callback data can tell. The client itself never repeats a request and follows no redirects.
+//! Every call says afterwards what is known: accepted, refused (and what that means for a repeat,
+//! [`SendError::verdict`]), or **unknown**: there is no idempotency key, so a message whose answer was lost may be out,
+//! and only a status webhook that echoes its callback data can tell. The client itself never repeats a request and
+//! follows no redirects.
 
 mod exchange;
 mod media;
@@ -131,7 +132,8 @@ impl fmt::Debug for Client {
 pub struct Accepted {
     /// The id of the message (`wamid.…`), by which its statuses name it.
     pub message_id: String,
-    /// The phone number it goes to, which may differ from the one given (Brazil, Mexico). Only if sent to a phone number.
+    /// The phone number it goes to, which may differ from the one given (Brazil, Mexico). Only if sent to a phone
+    /// number.
     pub wa_id: Option<Phone>,
     /// The BSUID it goes to. Only if sent to one.
     pub user_id: Option<Bsuid>,
@@ -186,11 +188,7 @@ impl Client {
             .retry(reqwest::retry::never())
             .user_agent(concat!("whatsapp-rust/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self {
-            http,
-            bearer,
-            config: std::sync::Arc::new(config),
-        })
+        Ok(Self { http, bearer, config: std::sync::Arc::new(config) })
     }
 
     /// Sends one message: `POST /{phone_number_id}/messages`. On an error ask [`SendError::verdict`] what it means.
@@ -235,18 +233,10 @@ impl Client {
     /// [`ClientError::Id`] when the id does not belong into a path.
     pub fn for_phone_number(&self, phone_number_id: &str) -> Result<Self, ClientError> {
         if !is_path_segment(phone_number_id) {
-            return Err(ClientError::Id {
-                field: "phone number id",
-            });
+            return Err(ClientError::Id { field: "phone number id" });
         }
-        let config = ClientConfig {
-            phone_number_id: phone_number_id.to_owned(),
-            ..self.config.as_ref().clone()
-        };
-        Ok(Self {
-            config: std::sync::Arc::new(config),
-            ..self.clone()
-        })
+        let config = ClientConfig { phone_number_id: phone_number_id.to_owned(), ..self.config.as_ref().clone() };
+        Ok(Self { config: std::sync::Arc::new(config), ..self.clone() })
     }
 
     /// The phone number id this client sends from.
@@ -258,14 +248,10 @@ impl Client {
     fn url(&self, segments: &[&str]) -> Result<Url, SendError> {
         if let Some(bad) = segments.iter().find(|segment| !is_path_segment(segment)) {
             let shown: String = bad.chars().take(40).collect();
-            return Err(SendError::Invalid {
-                reason: format!("{shown:?} is not an id"),
-            });
+            return Err(SendError::Invalid { reason: format!("{shown:?} is not an id") });
         }
         let mut url = self.config.base_url.clone();
-        let invalid = || SendError::Invalid {
-            reason: "the base URL cannot be extended".to_owned(),
-        };
+        let invalid = || SendError::Invalid { reason: "the base URL cannot be extended".to_owned() };
         let mut path = url.path_segments_mut().map_err(|()| invalid())?;
         path.pop_if_empty().push(&self.config.api_version).extend(segments);
         drop(path);
@@ -284,14 +270,10 @@ fn check_config(config: &ClientConfig) -> Result<(), ClientError> {
         return Err(ClientError::ApiVersion);
     }
     if !is_path_segment(&config.phone_number_id) {
-        return Err(ClientError::Id {
-            field: "phone number id",
-        });
+        return Err(ClientError::Id { field: "phone number id" });
     }
     if config.waba_id.as_deref().is_some_and(|id| !is_path_segment(id)) {
-        return Err(ClientError::Id {
-            field: "WhatsApp Business account id",
-        });
+        return Err(ClientError::Id { field: "WhatsApp Business account id" });
     }
     if config.access_token.expose_secret().trim().is_empty() {
         return Err(ClientError::AccessToken);

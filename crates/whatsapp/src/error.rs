@@ -1,9 +1,9 @@
 //! What an error of the Cloud API means for the message: Meta's codes mapped to one [`Verdict`].
 //!
-//! The code decides, not the HTTP status and not the title (Meta's own advice). One question comes first: may the message
-//! have gone out although we saw an error? A coded answer proves that it was not accepted, except for the two codes that
-//! stand for "something broke in here" (131000, 131016): those, time-outs and lost answers are [`Verdict::Unknown`] and
-//! must be reconciled with status webhooks before anything is sent again.
+//! The code decides, not the HTTP status and not the title (Meta's own advice). One question comes first: may the
+//! message have gone out although we saw an error? A coded answer proves that it was not accepted, except for the two
+//! codes that stand for "something broke in here" (131000, 131016): those, time-outs and lost answers are
+//! [`Verdict::Unknown`] and must be reconciled with status webhooks before anything is sent again.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -129,11 +129,7 @@ impl ApiError {
 
     /// Reads a list of errors, as it stands in webhooks; what is not an object in it is passed over.
     pub(crate) fn list(parent: &Value, key: &str) -> Vec<Self> {
-        json::list(parent, key)
-            .iter()
-            .filter(|item| item.is_object())
-            .map(Self::from_value)
-            .collect()
+        json::list(parent, key).iter().filter(|item| item.is_object()).map(Self::from_value).collect()
     }
 
     /// What the error means where it is the answer to a request. See [`verdict`].
@@ -154,14 +150,8 @@ impl ApiError {
 
 impl std::fmt::Display for ApiError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let sentence = self
-            .details
-            .as_deref()
-            .or(self.message.as_deref())
-            .or(self.title.as_deref());
-        let sentence = sentence
-            .or_else(|| self.fact().map(|fact| fact.name))
-            .unwrap_or("no message");
+        let sentence = self.details.as_deref().or(self.message.as_deref()).or(self.title.as_deref());
+        let sentence = sentence.or_else(|| self.fact().map(|fact| fact.name)).unwrap_or("no message");
         match self.code {
             Self::NO_CODE => write!(f, "error without a code: {sentence}"),
             code => write!(f, "error {code}: {sentence}"),

@@ -4,10 +4,11 @@
 //! business-scoped user id (BSUID) belongs to a pair of user and business portfolio and changes when the user changes
 //! the phone number; the parent BSUID is shared by the portfolios of a managed business. None of them is a lasting key.
 //!
-//! **Strict and lenient.** `parse` is strict: it accepts the documented shape only and is meant for what people type and
-//! for choosing how to address a message. What Meta itself sends is not ours to refuse: the identifiers are documented as
-//! opaque, so `from_webhook` (and `Deserialize`, which must be able to read back whatever was stored) accepts any string
-//! of 1 to [`OPAQUE_CHARACTERS_MAX`] characters without white space or control characters. An empty string means absent.
+//! **Strict and lenient.** `parse` is strict: it accepts the documented shape only and is meant for what people type
+//! and for choosing how to address a message. What Meta itself sends is not ours to refuse: the identifiers are
+//! documented as opaque, so `from_webhook` (and `Deserialize`, which must be able to read back whatever was stored)
+//! accepts any string of 1 to [`OPAQUE_CHARACTERS_MAX`] characters without white space or control characters. An empty
+//! string means absent.
 
 use std::fmt;
 use std::str::FromStr;
@@ -58,10 +59,7 @@ impl Phone {
         if length_fits && digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Ok(Self(digits.into()));
         }
-        Err(IdentityError {
-            what: "phone number",
-            expected: "5 to 20 digits with country code, `+` allowed in front",
-        })
+        Err(IdentityError { what: "phone number", expected: "5 to 20 digits with country code, `+` allowed in front" })
     }
 
     /// The same as [`Phone::parse`], for the fields of a webhook; `None` for what is no phone number, `""` included.
@@ -75,10 +73,7 @@ impl Bsuid {
     pub fn parse(text: &str) -> Result<Self, IdentityError> {
         match after_country(text).filter(|rest| is_user_id_tail(rest)) {
             Some(_) => Ok(Self(text.into())),
-            None => Err(IdentityError {
-                what: "BSUID",
-                expected: "`CC.` and 1 to 128 letters or digits",
-            }),
+            None => Err(IdentityError { what: "BSUID", expected: "`CC.` and 1 to 128 letters or digits" }),
         }
     }
 
@@ -100,10 +95,7 @@ impl ParentBsuid {
         let tail = after_country(text).and_then(|rest| rest.strip_prefix("ENT."));
         match tail.filter(|rest| is_user_id_tail(rest)) {
             Some(_) => Ok(Self(text.into())),
-            None => Err(IdentityError {
-                what: "parent BSUID",
-                expected: "`CC.ENT.` and 1 to 128 letters or digits",
-            }),
+            None => Err(IdentityError { what: "parent BSUID", expected: "`CC.ENT.` and 1 to 128 letters or digits" }),
         }
     }
 
@@ -119,10 +111,7 @@ impl GroupId {
         if is_opaque(text) {
             return Ok(Self(text.into()));
         }
-        Err(IdentityError {
-            what: "group id",
-            expected: "1 to 256 printable characters without spaces",
-        })
+        Err(IdentityError { what: "group id", expected: "1 to 256 printable characters without spaces" })
     }
 
     /// The same as [`GroupId::parse`], for the fields of a webhook.
@@ -203,10 +192,7 @@ impl IdentityKind {
             "phone" => Ok(Self::Phone),
             "bsuid" => Ok(Self::Bsuid),
             "parent_bsuid" => Ok(Self::ParentBsuid),
-            _ => Err(IdentityError {
-                what: "kind of identity",
-                expected: "`phone`, `bsuid` or `parent_bsuid`",
-            }),
+            _ => Err(IdentityError { what: "kind of identity", expected: "`phone`, `bsuid` or `parent_bsuid`" }),
         }
     }
 }
@@ -217,8 +203,8 @@ impl fmt::Display for IdentityKind {
     }
 }
 
-/// One name of a user. Serialized as `{"kind":"bsuid","value":"BR.1"}`, because the shape alone need not tell the kind of
-/// an identifier that came from a webhook.
+/// One name of a user. Serialized as `{"kind":"bsuid","value":"BR.1"}`, because the shape alone need not tell the kind
+/// of an identifier that came from a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "value", rename_all = "snake_case")]
 pub enum Identity {
@@ -239,12 +225,10 @@ impl Identity {
         if let Ok(bsuid) = Bsuid::parse(text) {
             return Ok(Self::Bsuid(bsuid));
         }
-        ParentBsuid::parse(text)
-            .map(Self::ParentBsuid)
-            .map_err(|_| IdentityError {
-                what: "WhatsApp user",
-                expected: "a phone number (5 to 20 digits), a BSUID (`CC.…`) or a parent BSUID (`CC.ENT.…`)",
-            })
+        ParentBsuid::parse(text).map(Self::ParentBsuid).map_err(|_| IdentityError {
+            what: "WhatsApp user",
+            expected: "a phone number (5 to 20 digits), a BSUID (`CC.…`) or a parent BSUID (`CC.ENT.…`)",
+        })
     }
 
     /// Puts an identity together again from its stored kind and value, by the lenient rules of the module.
@@ -254,10 +238,7 @@ impl Identity {
             IdentityKind::Bsuid => Bsuid::from_webhook(value).map(Self::Bsuid),
             IdentityKind::ParentBsuid => ParentBsuid::from_webhook(value).map(Self::ParentBsuid),
         };
-        identity.ok_or(IdentityError {
-            what: kind.as_str(),
-            expected: "1 to 256 printable characters of that kind",
-        })
+        identity.ok_or(IdentityError { what: kind.as_str(), expected: "1 to 256 printable characters of that kind" })
     }
 
     /// Which of the three this is.
@@ -383,9 +364,7 @@ fn is_opaque(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= OPAQUE_CHARACTERS_MAX * 4
         && text.chars().count() <= OPAQUE_CHARACTERS_MAX
-        && !text
-            .chars()
-            .any(|character| character.is_control() || character.is_whitespace())
+        && !text.chars().any(|character| character.is_control() || character.is_whitespace())
 }
 
 #[cfg(test)]
@@ -416,11 +395,7 @@ mod tests {
             ("BR.ENT.", None),
         ];
         for (text, kind) in table {
-            assert_eq!(
-                Identity::parse(text).ok().map(|identity| identity.kind()),
-                kind,
-                "{text}"
-            );
+            assert_eq!(Identity::parse(text).ok().map(|identity| identity.kind()), kind, "{text}");
         }
         assert!(Bsuid::parse(&format!("{longest}9")).is_err());
         assert!(Identity::parse("").is_err());

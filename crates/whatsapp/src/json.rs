@@ -65,8 +65,8 @@ pub(crate) fn number(object: &Value, key: &str) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// Unix seconds from a string or an integer; `None` for what cannot be a time of this service (before 2001-09-09 or from
-/// 2100 on: zero, negative numbers, milliseconds, noise).
+/// Unix seconds from a string or an integer; `None` for what cannot be a time of this service (before 2001-09-09 or
+/// from 2100 on: zero, negative numbers, milliseconds, noise).
 pub(crate) fn timestamp_seconds(object: &Value, key: &str) -> Option<i64> {
     integer(object, key).filter(|seconds| is_believable_timestamp(*seconds))
 }

@@ -20,6 +20,7 @@
 mod interactive;
 mod limits;
 mod media;
+mod receipt;
 mod template;
 mod wire;
 
@@ -37,6 +38,7 @@ pub use limits::{
     TEMPLATE_BUTTONS_MAX, TEMPLATE_NAME_CHARACTERS_MAX, TEXT_CHARACTERS_MAX, URL_CHARACTERS_MAX, text_length,
 };
 pub use media::MediaSource;
+pub use receipt::ReadReceipt;
 pub use template::{Template, TemplateButton, TemplateComponent, TemplateParameter};
 
 use limits::{check_id, check_optional, check_text};
@@ -58,12 +60,7 @@ pub struct OutboundMessage {
 impl OutboundMessage {
     /// A message that answers nothing in particular.
     pub fn new(recipient: impl Into<Recipient>, content: OutboundContent) -> Self {
-        Self {
-            recipient: recipient.into(),
-            content,
-            reply_to: None,
-            callback_data: None,
-        }
+        Self { recipient: recipient.into(), content, reply_to: None, callback_data: None }
     }
 
     /// Quotes the message with this id.
@@ -116,9 +113,9 @@ impl Serialize for OutboundMessage {
 /// What a message says. Build it with the functions of the same names: they check the limits. The variants can be read
 /// but not put together outside of this crate.
 ///
-/// It serializes to a form of its own, for storing (the wire body is [`OutboundMessage::to_json`]). Reading back does not
-/// check limits again: what was stored stays readable when a limit changes. Use [`OutboundContent::check`] for content
-/// that somebody else wrote.
+/// It serializes to a form of its own, for storing (the wire body is [`OutboundMessage::to_json`]). Reading back does
+/// not check limits again: what was stored stays readable when a limit changes. Use [`OutboundContent::check`] for
+/// content that somebody else wrote.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum OutboundContent {
@@ -246,20 +243,12 @@ pub enum OutboundContent {
 impl OutboundContent {
     /// Text of 1 to [`TEXT_CHARACTERS_MAX`] characters, without a link preview.
     pub fn text(body: impl Into<String>) -> Result<Self, LimitError> {
-        Self::Text {
-            body: body.into(),
-            preview_url: false,
-        }
-        .checked()
+        Self::Text { body: body.into(), preview_url: false }.checked()
     }
 
     /// Like [`OutboundContent::text`], with a preview of the first link in it.
     pub fn text_with_preview(body: impl Into<String>) -> Result<Self, LimitError> {
-        Self::Text {
-            body: body.into(),
-            preview_url: true,
-        }
-        .checked()
+        Self::Text { body: body.into(), preview_url: true }.checked()
     }
 
     /// A template.
@@ -269,13 +258,7 @@ impl OutboundContent {
 
     /// Text with one to three reply buttons, whose ids and titles must differ.
     pub fn buttons(body: impl Into<String>, buttons: Vec<ReplyButton>) -> Result<Self, LimitError> {
-        Self::Buttons {
-            header: None,
-            body: body.into(),
-            footer: None,
-            buttons,
-        }
-        .checked()
+        Self::Buttons { header: None, body: body.into(), footer: None, buttons }.checked()
     }
 
     /// Text with a list of up to ten rows altogether; several sections need titles.
@@ -284,14 +267,7 @@ impl OutboundContent {
         button: impl Into<String>,
         sections: Vec<ListSection>,
     ) -> Result<Self, LimitError> {
-        Self::List {
-            header: None,
-            body: body.into(),
-            footer: None,
-            button: button.into(),
-            sections,
-        }
-        .checked()
+        Self::List { header: None, body: body.into(), footer: None, button: button.into(), sections }.checked()
     }
 
     /// Text with a link on a button.
@@ -300,14 +276,7 @@ impl OutboundContent {
         label: impl Into<String>,
         url: impl Into<String>,
     ) -> Result<Self, LimitError> {
-        Self::CtaUrl {
-            header: None,
-            body: body.into(),
-            footer: None,
-            label: label.into(),
-            url: url.into(),
-        }
-        .checked()
+        Self::CtaUrl { header: None, body: body.into(), footer: None, label: label.into(), url: url.into() }.checked()
     }
 
     /// A question for the user's location.
@@ -342,12 +311,7 @@ impl OutboundContent {
 
     /// A file (up to 100 MB).
     pub fn document(media: MediaSource, caption: Option<String>, filename: Option<String>) -> Result<Self, LimitError> {
-        Self::Document {
-            media,
-            caption,
-            filename,
-        }
-        .checked()
+        Self::Document { media, caption, filename }.checked()
     }
 
     /// A sticker (WebP, up to 100 KB, animated 500 KB).
@@ -358,11 +322,7 @@ impl OutboundContent {
     /// A reaction; `None` takes an earlier one back.
     pub fn reaction(message_id: impl Into<String>, emoji: Option<String>) -> Result<Self, LimitError> {
         let emoji = emoji.filter(|emoji| !emoji.is_empty());
-        Self::Reaction {
-            message_id: message_id.into(),
-            emoji,
-        }
-        .checked()
+        Self::Reaction { message_id: message_id.into(), emoji }.checked()
     }
 
     /// Puts a header above buttons, a list or a link; other kinds have none. A list takes a text header only.
@@ -372,10 +332,7 @@ impl OutboundContent {
                 *header = Some(new);
             }
             _ => {
-                return Err(LimitError::Invalid {
-                    field: "header",
-                    reason: "this kind of message has none",
-                });
+                return Err(LimitError::Invalid { field: "header", reason: "this kind of message has none" });
             }
         }
         self.checked()
@@ -388,10 +345,7 @@ impl OutboundContent {
                 *footer = Some(new.into());
             }
             _ => {
-                return Err(LimitError::Invalid {
-                    field: "footer",
-                    reason: "this kind of message has none",
-                });
+                return Err(LimitError::Invalid { field: "footer", reason: "this kind of message has none" });
             }
         }
         self.checked()
@@ -402,32 +356,15 @@ impl OutboundContent {
         match self {
             Self::Text { body, .. } => check_text("text body", body, TEXT_CHARACTERS_MAX),
             Self::Template { template } => template.check(),
-            Self::Buttons {
-                header,
-                body,
-                footer,
-                buttons,
-            } => {
+            Self::Buttons { header, body, footer, buttons } => {
                 interactive::check_frame(header.as_ref(), body, footer.as_deref())?;
                 interactive::check_buttons(buttons)
             }
-            Self::List {
-                header,
-                body,
-                footer,
-                button,
-                sections,
-            } => {
+            Self::List { header, body, footer, button, sections } => {
                 interactive::check_frame(header.as_ref(), body, footer.as_deref())?;
                 interactive::check_list(header.as_ref(), button, sections)
             }
-            Self::CtaUrl {
-                header,
-                body,
-                footer,
-                label,
-                url,
-            } => {
+            Self::CtaUrl { header, body, footer, label, url } => {
                 interactive::check_frame(header.as_ref(), body, footer.as_deref())?;
                 check_text("link button label", label, BUTTON_TITLE_CHARACTERS_MAX)?;
                 limits::check_url("link", url)
@@ -440,11 +377,7 @@ impl OutboundContent {
                 check_optional("caption", caption.as_deref(), CAPTION_CHARACTERS_MAX)
             }
             Self::Audio { media } | Self::Voice { media } | Self::Sticker { media } => media.check(),
-            Self::Document {
-                media,
-                caption,
-                filename,
-            } => {
+            Self::Document { media, caption, filename } => {
                 media.check()?;
                 check_optional("caption", caption.as_deref(), CAPTION_CHARACTERS_MAX)?;
                 check_optional("file name", filename.as_deref(), FILENAME_CHARACTERS_MAX)
@@ -500,26 +433,6 @@ impl OutboundContent {
     /// True for a template: the only kind that may be sent outside of the customer service window.
     pub fn is_template(&self) -> bool {
         matches!(self, Self::Template { .. })
-    }
-}
-
-/// Marks a message (and all before it) as read, with or without the typing indicator. Not a message: it costs nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReadReceipt {
-    /// The inbound message.
-    pub message_id: String,
-    /// Also show "typing…", until the reply or for 25 seconds.
-    pub typing: bool,
-}
-
-impl ReadReceipt {
-    /// The body of the request, exactly as it goes over the wire.
-    pub fn to_json(&self) -> Value {
-        let mut body = json!({ "messaging_product": "whatsapp", "status": "read", "message_id": self.message_id });
-        if self.typing {
-            body["typing_indicator"] = json!({ "type": "text" });
-        }
-        body
     }
 }
 

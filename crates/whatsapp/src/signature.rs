@@ -1,4 +1,5 @@
-//! The signature of webhooks: `X-Hub-Signature-256: sha256=<hex>`, HMAC-SHA256 over the raw body keyed by the app secret.
+//! The signature of webhooks: `X-Hub-Signature-256: sha256=<hex>`, HMAC-SHA256 over the raw body keyed by the app
+//! secret.
 //!
 //! It is made over the bytes as they came, with Meta's own escaping: check before parsing and never re-serialise. It
 //! carries no time and no nonce, so a captured body can be replayed; recognising duplicates is the receiver's defence.
@@ -46,21 +47,12 @@ pub fn verify(secrets: &[SecretString], header: Option<&str>, body: &[u8]) -> Re
     hex::decode_to_slice(digits, &mut claimed).map_err(|_| SignatureError::Malformed)?;
 
     // An empty secret would let anybody sign.
-    let mut usable = secrets
-        .iter()
-        .filter(|secret| !secret.expose_secret().is_empty())
-        .peekable();
+    let mut usable = secrets.iter().filter(|secret| !secret.expose_secret().is_empty()).peekable();
     if usable.peek().is_none() {
         return Err(SignatureError::NoSecret);
     }
-    let fits = usable.fold(Choice::from(0), |fits, secret| {
-        fits | digest(secret, body).ct_eq(&claimed)
-    });
-    if bool::from(fits) {
-        Ok(())
-    } else {
-        Err(SignatureError::Mismatch)
-    }
+    let fits = usable.fold(Choice::from(0), |fits, secret| fits | digest(secret, body).ct_eq(&claimed));
+    if bool::from(fits) { Ok(()) } else { Err(SignatureError::Mismatch) }
 }
 
 fn digest(secret: &SecretString, body: &[u8]) -> [u8; DIGEST_BYTES] {
@@ -88,14 +80,8 @@ mod tests {
     fn the_published_test_vector_of_hmac_sha256_holds() {
         // RFC 4231, test case 2.
         let signed = sign(&secret("Jefe"), b"what do ya want for nothing?");
-        assert_eq!(
-            signed,
-            "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
-        );
-        assert_eq!(
-            verify(&[secret("Jefe")], Some(&signed), b"what do ya want for nothing?"),
-            Ok(())
-        );
+        assert_eq!(signed, "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        assert_eq!(verify(&[secret("Jefe")], Some(&signed), b"what do ya want for nothing?"), Ok(()));
     }
 
     #[test]
@@ -104,22 +90,10 @@ mod tests {
         let body = b"{}";
         assert_eq!(verify(&secrets, Some(&sign(&secret("new"), body)), body), Ok(()));
         assert_eq!(verify(&secrets, Some(&sign(&secret("old"), body)), body), Ok(()));
-        assert_eq!(
-            verify(&secrets, Some(&sign(&secret("x"), body)), body),
-            Err(SignatureError::Mismatch)
-        );
-        assert_eq!(
-            verify(&secrets, Some(&sign(&secret(""), body)), body),
-            Err(SignatureError::Mismatch)
-        );
-        assert_eq!(
-            verify(&[secret("")], Some(&sign(&secret(""), body)), body),
-            Err(SignatureError::NoSecret)
-        );
-        assert_eq!(
-            verify(&[], Some(&sign(&secret("new"), body)), body),
-            Err(SignatureError::NoSecret)
-        );
+        assert_eq!(verify(&secrets, Some(&sign(&secret("x"), body)), body), Err(SignatureError::Mismatch));
+        assert_eq!(verify(&secrets, Some(&sign(&secret(""), body)), body), Err(SignatureError::Mismatch));
+        assert_eq!(verify(&[secret("")], Some(&sign(&secret(""), body)), body), Err(SignatureError::NoSecret));
+        assert_eq!(verify(&[], Some(&sign(&secret("new"), body)), body), Err(SignatureError::NoSecret));
     }
 
     #[test]
@@ -127,20 +101,9 @@ mod tests {
         let secrets = [secret("s")];
         let good = sign(&secrets[0], b"x");
         assert_eq!(verify(&secrets, None, b"x"), Err(SignatureError::Missing));
-        for header in [
-            "",
-            "sha256=",
-            "sha1=00",
-            &good[7..],
-            &good[..good.len() - 2],
-            &format!("{good}00"),
-            "sha256=zz",
-        ] {
-            assert_eq!(
-                verify(&secrets, Some(header), b"x"),
-                Err(SignatureError::Malformed),
-                "{header}"
-            );
+        for header in ["", "sha256=", "sha1=00", &good[7..], &good[..good.len() - 2], &format!("{good}00"), "sha256=zz"]
+        {
+            assert_eq!(verify(&secrets, Some(header), b"x"), Err(SignatureError::Malformed), "{header}");
         }
         let upper = format!("sha256={}", good[7..].to_uppercase());
         assert_eq!(verify(&secrets, Some(&upper), b"x"), Ok(()));

@@ -3,8 +3,8 @@
 //! A body is `entry[] → changes[] → value → messages[] / statuses[] / errors[] …`; all levels are arrays and all are
 //! walked through. Each level is split into keys and unparsed values, and only the leaves are parsed, so one bad item
 //! never affects its neighbours: it becomes [`Event::Unreadable`] with its raw text. Unknown fields become
-//! [`Event::Other`], unknown message types [`Content::Unknown`]. Of a repeated key the last one counts. Bytes that are not
-//! UTF-8 are replaced by U+FFFD. U+0000 inside strings is passed on; databases may need it replaced.
+//! [`Event::Other`], unknown message types [`Content::Unknown`]. Of a repeated key the last one counts. Bytes that are
+//! not UTF-8 are replaced by U+FFFD. U+0000 inside strings is passed on; databases may need it replaced.
 //!
 //! ```
 //! use whatsapp::webhook::{self, Content, Event};

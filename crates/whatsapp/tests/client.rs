@@ -1,115 +1,28 @@
 //! The client against a small server on the loopback: what each kind of answer, and each kind of silence, proves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod stub;
+
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
+use axum::body::Body;
+use axum::http::{Method, Response, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use stub::{Server, config, reply};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use url::Url;
-use whatsapp::client::{AcceptedStatus, ClientError, MediaError, MediaInfo, NewTemplate};
+use whatsapp::client::{AcceptedStatus, ClientError, NewTemplate};
 use whatsapp::{
     Accepted, Client, ClientConfig, Identity, OutboundContent, OutboundMessage, PauseScope, ReadReceipt, SendError,
     Verdict,
 };
 
-/// One request as the server saw it.
-#[derive(Debug, Clone)]
-struct Seen {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-type Answer = Box<dyn Fn(&Seen, usize) -> Response<Body> + Send + Sync>;
-
-struct Stub {
-    seen: Mutex<Vec<Seen>>,
-    answer: Answer,
-}
-
-struct Server {
-    address: SocketAddr,
-    stub: Arc<Stub>,
-}
-
-impl Server {
-    /// Answers each request by a function of the request and its number, from 0.
-    async fn start(answer: impl Fn(&Seen, usize) -> Response<Body> + Send + Sync + 'static) -> Self {
-        let stub = Arc::new(Stub {
-            seen: Mutex::new(Vec::new()),
-            answer: Box::new(answer),
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Router::new().fallback(serve).with_state(stub.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { address, stub }
-    }
-
-    /// Always the same status and JSON.
-    async fn always(status: u16, body: Value) -> Self {
-        Self::start(move |_, _| reply(status, &body)).await
-    }
-
-    fn client(&self) -> Client {
-        Client::new(config(self.address)).unwrap()
-    }
-
-    fn seen(&self) -> Vec<Seen> {
-        self.stub.seen.lock().unwrap().clone()
-    }
-}
-
-async fn serve(
-    State(stub): State<Arc<Stub>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response<Body> {
-    let request = Seen {
-        method,
-        uri,
-        headers,
-        body,
-    };
-    let number = {
-        let mut seen = stub.seen.lock().unwrap();
-        seen.push(request.clone());
-        seen.len() - 1
-    };
-    (stub.answer)(&request, number)
-}
-
-fn reply(status: u16, body: &Value) -> Response<Body> {
-    Response::builder()
-        .status(status)
-        .header("content-type", "application/json")
-        .body(Body::from(body.to_string()))
-        .unwrap()
-}
-
-fn config(address: SocketAddr) -> ClientConfig {
-    let base_url = Url::parse(&format!("http://{address}")).unwrap();
-    let mut config = ClientConfig::new(base_url, SecretString::from("TOKEN-1"), "900001");
-    config.waba_id = Some("700001".into());
-    config
-}
-
 fn text() -> OutboundMessage {
     let content = OutboundContent::text("hello").unwrap();
-    OutboundMessage::new(Identity::parse("BR.88123").unwrap(), content)
-        .with_callback_data("turn:1")
-        .unwrap()
+    OutboundMessage::new(Identity::parse("BR.88123").unwrap(), content).with_callback_data("turn:1").unwrap()
 }
 
 fn accepted_body() -> Value {
@@ -155,36 +68,24 @@ async fn a_message_goes_out_with_token_and_version_and_is_accepted() {
     assert_eq!((accepted.user_id.unwrap().as_str(), accepted.wa_id), ("BR.88123", None));
     assert_eq!(accepted.message_status, AcceptedStatus::Accepted);
     let seen = server.seen();
-    assert_eq!(
-        (&seen[0].method, seen[0].uri.path()),
-        (&Method::POST, "/v25.0/900001/messages")
-    );
+    assert_eq!((&seen[0].method, seen[0].uri.path()), (&Method::POST, "/v25.0/900001/messages"));
     assert_eq!(seen[0].headers["authorization"], "Bearer TOKEN-1");
-    assert_eq!(
-        serde_json::from_slice::<Value>(&seen[0].body).unwrap(),
-        text().to_json()
-    );
+    assert_eq!(serde_json::from_slice::<Value>(&seen[0].body).unwrap(), text().to_json());
 }
 
 #[tokio::test]
 async fn a_send_to_a_phone_learns_the_number_and_a_held_message_says_so() {
     let body = json!({"contacts":[{"input":"+55 11","wa_id":"5511999990000"}],
                       "messages":[{"id":"wamid.2","message_status":"held_for_quality_assessment"}]});
-    let Accepted {
-        wa_id,
-        user_id,
-        message_status,
-        ..
-    } = Server::always(200, body).await.client().send(&text()).await.unwrap();
+    let Accepted { wa_id, user_id, message_status, .. } =
+        Server::always(200, body).await.client().send(&text()).await.unwrap();
     assert_eq!((wa_id.unwrap().as_str(), user_id), ("5511999990000", None));
     assert_eq!(message_status, AcceptedStatus::HeldForQualityAssessment);
 }
 
 #[tokio::test]
 async fn a_refusal_is_what_its_code_says() {
-    let later = |seconds| Verdict::Later {
-        after_seconds: Some(seconds),
-    };
+    let later = |seconds| Verdict::Later { after_seconds: Some(seconds) };
     let table = [
         (400, 131_047, Verdict::NeedsTemplate),
         (400, 131_056, Verdict::Retry),
@@ -204,20 +105,11 @@ async fn a_refusal_is_what_its_code_says() {
     for (status, code, verdict) in table {
         let server = Server::always(status, refusal(code)).await;
         let error = server.client().send(&text()).await.unwrap_err();
-        assert_eq!(
-            (error.verdict(), error.status()),
-            (verdict, Some(status)),
-            "{status} {code}"
-        );
+        assert_eq!((error.verdict(), error.status()), (verdict, Some(status)), "{status} {code}");
         assert_eq!(error.api_error().unwrap().code, code);
         assert_eq!(server.seen().len(), 1, "the client repeats nothing");
     }
-    let error = Server::always(400, refusal(131_047))
-        .await
-        .client()
-        .send(&text())
-        .await
-        .unwrap_err();
+    let error = Server::always(400, refusal(131_047)).await.client().send(&text()).await.unwrap_err();
     assert_eq!(error.to_string(), "WhatsApp refused (HTTP 400): error 131047: why not");
 }
 
@@ -252,65 +144,27 @@ async fn waiting_times_are_taken_from_the_headers() {
         server.await.client().send(&text()).await.unwrap_err()
     };
     let error = with(400, "retry-after", "17", refusal(130_429)).await;
-    assert_eq!(
-        (error.retry_after_seconds(), error.verdict()),
-        (
-            Some(17),
-            Verdict::Later {
-                after_seconds: Some(17)
-            }
-        )
-    );
+    assert_eq!((error.retry_after_seconds(), error.verdict()), (Some(17), Verdict::Later { after_seconds: Some(17) }));
     let usage =
         r#"{"1":[{"call_count":100,"estimated_time_to_regain_access":2}],"2":[{"estimated_time_to_regain_access":5}]}"#;
     let error = with(400, "x-business-use-case-usage", usage, refusal(80_007)).await;
-    assert_eq!(
-        error.verdict(),
-        Verdict::Later {
-            after_seconds: Some(300)
-        }
-    );
+    assert_eq!(error.verdict(), Verdict::Later { after_seconds: Some(300) });
     // Waiting does not turn a final refusal into a temporary one.
-    assert_eq!(
-        with(400, "retry-after", "17", refusal(100)).await.verdict(),
-        Verdict::Never
-    );
-    assert_eq!(
-        with(429, "retry-after", "soon", json!({})).await.verdict(),
-        Verdict::Later { after_seconds: None }
-    );
-    assert_eq!(
-        with(429, "retry-after", "99999999999", json!({}))
-            .await
-            .retry_after_seconds(),
-        Some(604_800)
-    );
+    assert_eq!(with(400, "retry-after", "17", refusal(100)).await.verdict(), Verdict::Never);
+    assert_eq!(with(429, "retry-after", "soon", json!({})).await.verdict(), Verdict::Later { after_seconds: None });
+    assert_eq!(with(429, "retry-after", "99999999999", json!({})).await.retry_after_seconds(), Some(604_800));
 }
 
 #[tokio::test]
 async fn a_success_that_cannot_be_understood_proves_nothing() {
-    for body in [
-        json!({}),
-        json!({"messages": []}),
-        json!({"messages": [{}]}),
-        json!([]),
-        json!(null),
-    ] {
-        let error = Server::always(200, body.clone())
-            .await
-            .client()
-            .send(&text())
-            .await
-            .unwrap_err();
+    for body in [json!({}), json!({"messages": []}), json!({"messages": [{}]}), json!([]), json!(null)] {
+        let error = Server::always(200, body.clone()).await.client().send(&text()).await.unwrap_err();
         assert!(matches!(error, SendError::Unreadable { .. }), "{body} {error:?}");
         assert_eq!(error.verdict(), Verdict::Unknown);
     }
     let server = Server::start(|_, _| Response::new(Body::from("<html>ok</html>"))).await;
     let error = server.client().send(&text()).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "HTTP 200, but the answer cannot be understood: <html>ok</html>"
-    );
+    assert_eq!(error.to_string(), "HTTP 200, but the answer cannot be understood: <html>ok</html>");
 }
 
 #[tokio::test]
@@ -378,21 +232,11 @@ async fn a_redirect_is_not_followed_with_our_token() {
 #[tokio::test]
 async fn reading_and_typing_are_shown() {
     let server = Server::always(200, json!({"success": true})).await;
-    let receipt = ReadReceipt {
-        message_id: "wamid.A1".into(),
-        typing: true,
-    };
+    let receipt = ReadReceipt { message_id: "wamid.A1".into(), typing: true };
     server.client().mark_read(&receipt).await.unwrap();
     let seen = server.seen();
-    assert_eq!(
-        serde_json::from_slice::<Value>(&seen[0].body).unwrap(),
-        receipt.to_json()
-    );
-    let error = Server::always(200, json!({"success": false}))
-        .await
-        .client()
-        .mark_read(&receipt)
-        .await;
+    assert_eq!(serde_json::from_slice::<Value>(&seen[0].body).unwrap(), receipt.to_json());
+    let error = Server::always(200, json!({"success": false})).await.client().mark_read(&receipt).await;
     assert!(matches!(error, Err(SendError::Unreadable { .. })));
 }
 
@@ -402,14 +246,8 @@ async fn the_phone_number_tells_how_it_is() {
                       "throughput":{"level":"HIGH"},"whatsapp_business_manager_messaging_limit":"TIER_2K"});
     let server = Server::always(200, body).await;
     let number = server.client().phone_number().await.unwrap();
-    assert_eq!(
-        (number.quality_rating.as_deref(), number.throughput_level.as_deref()),
-        (Some("GREEN"), Some("HIGH"))
-    );
-    assert_eq!(
-        (number.messaging_limit.as_deref(), number.status),
-        (Some("TIER_2K"), None)
-    );
+    assert_eq!((number.quality_rating.as_deref(), number.throughput_level.as_deref()), (Some("GREEN"), Some("HIGH")));
+    assert_eq!((number.messaging_limit.as_deref(), number.status), (Some("TIER_2K"), None));
     assert_eq!(server.seen()[0].uri.path(), "/v25.0/900001");
 }
 
@@ -429,10 +267,7 @@ async fn templates_are_paged_and_created() {
     let client = server.client();
     let page = client.templates(None).await.unwrap();
     assert_eq!((page.templates.len(), page.next.as_deref()), (1, Some("c2")));
-    assert_eq!(
-        (page.templates[0].name.as_str(), page.templates[0].quality.as_deref()),
-        ("order_ready", Some("GREEN"))
-    );
+    assert_eq!((page.templates[0].name.as_str(), page.templates[0].quality.as_deref()), ("order_ready", Some("GREEN")));
     assert_eq!(client.templates(page.next.as_deref()).await.unwrap().next, None);
     let new = NewTemplate {
         name: "order_ready".into(),
@@ -442,220 +277,13 @@ async fn templates_are_paged_and_created() {
         components: json!([{"type":"BODY","text":"Pronto"}]),
     };
     let created = client.create_template(&new).await.unwrap();
-    assert_eq!(
-        (created.id.as_str(), created.category.as_deref()),
-        ("77", Some("MARKETING"))
-    );
+    assert_eq!((created.id.as_str(), created.category.as_deref()), ("77", Some("MARKETING")));
     assert_eq!(server.seen()[0].uri.path(), "/v25.0/700001/message_templates");
 
     let mut without = config(server.address);
     without.waba_id = None;
     let error = Client::new(without).unwrap().templates(None).await.unwrap_err();
     assert_eq!(error.verdict(), Verdict::Never);
-}
-
-#[tokio::test]
-async fn an_upload_carries_file_type_and_length() {
-    let server = Server::always(200, json!({"id": "55501"})).await;
-    let id = server
-        .client()
-        .upload_media(Bytes::from_static(b"OggS..."), "audio/ogg", "note.ogg")
-        .await
-        .unwrap();
-    assert_eq!(id, "55501");
-    let seen = server.seen();
-    let body = String::from_utf8_lossy(&seen[0].body).into_owned();
-    assert_eq!(seen[0].uri.path(), "/v25.0/900001/media");
-    assert!(
-        seen[0].headers.contains_key("content-length"),
-        "Meta does not take chunked uploads for granted"
-    );
-    for part in [
-        "name=\"messaging_product\"",
-        "whatsapp",
-        "audio/ogg; codecs=opus",
-        "filename=\"note.ogg\"",
-        "OggS...",
-    ] {
-        assert!(body.contains(part), "{part} is missing in {body}");
-    }
-    let error = server
-        .client()
-        .upload_media(Bytes::from_static(b"x"), "text/html", "x.html")
-        .await
-        .unwrap_err();
-    assert!(error.to_string().contains("takes no files of the type"), "{error}");
-    let large = Bytes::from(vec![0; 5 * 1024 * 1024 + 1]);
-    let error = server
-        .client()
-        .upload_media(large, "image/png", "x.png")
-        .await
-        .unwrap_err();
-    assert!(error.to_string().contains("the limit is 5242880"), "{error}");
-    assert_eq!(server.seen().len(), 1, "what is refused here is not sent");
-}
-
-/// A media server: `/v25.0/{id}` looks up, `/file/{n}` is the file; `file` decides what the n-th address answers.
-async fn media_server(sha256: &'static str, file: fn(u32) -> Response<Body>) -> Server {
-    let lookups = std::sync::atomic::AtomicU32::new(0);
-    Server::start(move |request, _| {
-        if let Some(number) = request.uri.path().strip_prefix("/file/") {
-            return file(number.parse().unwrap());
-        }
-        let number = lookups.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        let host = request.headers["host"].to_str().unwrap();
-        let mut body = json!({"url": format!("http://{host}/file/{number}"), "mime_type": "audio/ogg", "id": "70011"});
-        if !sha256.is_empty() {
-            body["sha256"] = json!(sha256);
-        }
-        reply(200, &body)
-    })
-    .await
-}
-
-const HELLO_HEX: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
-const HELLO_BASE64: &str = "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=";
-
-fn hello(_: u32) -> Response<Body> {
-    Response::new(Body::from("hello"))
-}
-
-#[tokio::test]
-async fn a_file_is_looked_up_and_downloaded_with_our_token_and_its_digest_checked() {
-    for (digest, verified) in [
-        (HELLO_HEX, true),
-        (HELLO_BASE64, true),
-        ("", false),
-        ("not a digest", false),
-    ] {
-        let server = media_server(digest, hello).await;
-        let file = server.client().download_media("70011").await.unwrap();
-        assert_eq!(
-            (&file.bytes[..], file.mime_type.as_deref()),
-            (&b"hello"[..], Some("audio/ogg"))
-        );
-        assert_eq!(file.sha256_verified, verified, "{digest}");
-        let seen = server.seen();
-        assert_eq!(seen[0].uri.to_string(), "/v25.0/70011?phone_number_id=900001");
-        assert_eq!(seen[1].headers["authorization"], "Bearer TOKEN-1");
-    }
-    let server = media_server(HELLO_HEX, |_| Response::new(Body::from("hullo"))).await;
-    assert!(matches!(
-        server.client().download_media("70011").await,
-        Err(MediaError::Digest)
-    ));
-}
-
-#[tokio::test]
-async fn a_stale_address_is_looked_up_once_more_and_only_once() {
-    let stale_once = |number| match number {
-        0 => Response::builder().status(404).body(Body::empty()).unwrap(),
-        _ => hello(number),
-    };
-    let server = media_server(HELLO_HEX, stale_once).await;
-    assert_eq!(
-        &server.client().download_media("70011").await.unwrap().bytes[..],
-        b"hello"
-    );
-    assert_eq!(server.seen().len(), 4);
-    let server = media_server(HELLO_HEX, |_| {
-        Response::builder().status(410).body(Body::empty()).unwrap()
-    })
-    .await;
-    let error = server.client().download_media("70011").await.unwrap_err();
-    assert!(matches!(error, MediaError::Gone) && !error.is_temporary());
-    assert_eq!(server.seen().len(), 4);
-}
-
-fn info(url: &str) -> MediaInfo {
-    MediaInfo {
-        id: "70011".into(),
-        url: Url::parse(url).unwrap(),
-        mime_type: None,
-        sha256: None,
-        file_size_bytes: None,
-    }
-}
-
-#[tokio::test]
-async fn our_token_goes_to_no_foreign_host() {
-    let server = media_server(HELLO_HEX, hello).await;
-    let foreign = Server::start(|_, _| hello(0)).await;
-    let port = server.address.port();
-    let refused = [
-        format!("http://{}/file/0", foreign.address),
-        format!("http://localhost:{port}/file/0"),
-        "http://lookaside.fbsbx.com/x".to_owned(),
-        "https://lookaside.fbsbx.com:8443/x".to_owned(),
-        "https://lookaside.fbsbx.com.evil.example/x".to_owned(),
-        "https://evil.example/lookaside.fbsbx.com".to_owned(),
-        format!("http://user@127.0.0.1:{port}/file/0"),
-        "file:///etc/passwd".to_owned(),
-    ];
-    for url in refused {
-        let error = server.client().download_media_from(&info(&url)).await.unwrap_err();
-        assert!(matches!(error, MediaError::HostNotAllowed { .. }), "{url} {error:?}");
-    }
-    assert!(foreign.seen().is_empty() && server.seen().is_empty());
-}
-
-#[tokio::test]
-async fn a_media_host_that_redirects_is_not_followed() {
-    let foreign = Server::start(|_, _| hello(0)).await;
-    let location = format!("http://{}/", foreign.address);
-    let server = Server::start(move |_, _| {
-        Response::builder()
-            .status(302)
-            .header("location", &location)
-            .body(Body::empty())
-            .unwrap()
-    })
-    .await;
-    let error = server
-        .client()
-        .download_media_from(&info(&format!("http://{}/file/0", server.address)))
-        .await
-        .unwrap_err();
-    assert!(matches!(error, MediaError::Status { status: 302 }), "{error:?}");
-    assert!(foreign.seen().is_empty());
-}
-
-#[tokio::test]
-async fn a_file_above_the_limit_is_broken_off_wherever_it_shows() {
-    let server = Server::start(|request, _| match request.uri.path() {
-        "/file/known" => Response::new(Body::from(vec![0; 2000])),
-        // Without a length: it shows only while streaming.
-        _ => {
-            let chunks = (0..100).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![0; 100])));
-            Response::new(Body::from_stream(futures_util::stream::iter(chunks)))
-        }
-    })
-    .await;
-    let mut config = config(server.address);
-    config.media_bytes_max = 1000;
-    let client = Client::new(config).unwrap();
-    for path in ["known", "streamed"] {
-        let error = client
-            .download_media_from(&info(&format!("http://{}/file/{path}", server.address)))
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(error, MediaError::TooLarge { limit_bytes: 1000 }),
-            "{path} {error:?}"
-        );
-    }
-    let mut announced = info(&format!("http://{}/file/known", server.address));
-    announced.file_size_bytes = Some(2000);
-    let before = server.seen().len();
-    assert!(matches!(
-        client.download_media_from(&announced).await,
-        Err(MediaError::TooLarge { .. })
-    ));
-    assert_eq!(
-        server.seen().len(),
-        before,
-        "an announced size is believed without a download"
-    );
 }
 
 #[tokio::test]
@@ -677,38 +305,14 @@ async fn a_configuration_that_cannot_work_is_refused_and_the_token_is_never_show
         Client::new(config).map(drop)
     };
     assert!(build(|_| ()).is_ok());
-    assert!(matches!(
-        build(|c| c.base_url = Url::parse("ftp://x/").unwrap()),
-        Err(ClientError::BaseUrl)
-    ));
-    assert!(matches!(
-        build(|c| c.base_url = Url::parse("http://a:b@x/").unwrap()),
-        Err(ClientError::BaseUrl)
-    ));
-    assert!(matches!(
-        build(|c| c.base_url = Url::parse("http://x/?v=1").unwrap()),
-        Err(ClientError::BaseUrl)
-    ));
-    assert!(matches!(
-        build(|c| c.api_version = "25".into()),
-        Err(ClientError::ApiVersion)
-    ));
-    assert!(matches!(
-        build(|c| c.phone_number_id = "a/b".into()),
-        Err(ClientError::Id { .. })
-    ));
-    assert!(matches!(
-        build(|c| c.waba_id = Some(String::new())),
-        Err(ClientError::Id { .. })
-    ));
-    assert!(matches!(
-        build(|c| c.access_token = SecretString::from(" ")),
-        Err(ClientError::AccessToken)
-    ));
-    assert!(matches!(
-        build(|c| c.access_token = SecretString::from("a\nb")),
-        Err(ClientError::AccessToken)
-    ));
+    assert!(matches!(build(|c| c.base_url = Url::parse("ftp://x/").unwrap()), Err(ClientError::BaseUrl)));
+    assert!(matches!(build(|c| c.base_url = Url::parse("http://a:b@x/").unwrap()), Err(ClientError::BaseUrl)));
+    assert!(matches!(build(|c| c.base_url = Url::parse("http://x/?v=1").unwrap()), Err(ClientError::BaseUrl)));
+    assert!(matches!(build(|c| c.api_version = "25".into()), Err(ClientError::ApiVersion)));
+    assert!(matches!(build(|c| c.phone_number_id = "a/b".into()), Err(ClientError::Id { .. })));
+    assert!(matches!(build(|c| c.waba_id = Some(String::new())), Err(ClientError::Id { .. })));
+    assert!(matches!(build(|c| c.access_token = SecretString::from(" ")), Err(ClientError::AccessToken)));
+    assert!(matches!(build(|c| c.access_token = SecretString::from("a\nb")), Err(ClientError::AccessToken)));
     let shown = format!("{:?} {:?}", good(), Client::new(good()).unwrap());
     assert!(!shown.contains("TOKEN-1") && shown.contains("900001"), "{shown}");
 }

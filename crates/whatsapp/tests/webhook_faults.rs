@@ -26,26 +26,12 @@ fn bad_items_leave_their_neighbours_and_say_what_they_are() {
     assert_eq!(reasons[3], "messages: expected an object, found a string");
     assert_eq!(reasons[4], "messages: it has no id");
     assert_eq!(reasons[5], "messages: expected an object, found null");
-    for name in [
-        "batch_number_out_of_range",
-        "batch_lone_surrogate",
-        "batch_deep_nesting",
-    ] {
+    for name in ["batch_number_out_of_range", "batch_lone_surrogate", "batch_deep_nesting"] {
         let webhook = load(name);
-        let Event::Unreadable(unreadable) = &webhook.events[1] else {
-            panic!("{name}")
-        };
-        assert_eq!(
-            (unreadable.waba_id.as_deref(), unreadable.field.as_deref()),
-            (Some("700001"), Some("messages"))
-        );
-        assert!(
-            unreadable.raw.get().contains("wamid."),
-            "{name}: the raw message is kept"
-        );
-        let Event::Message(after) = &webhook.events[2] else {
-            panic!("{name}")
-        };
+        let Event::Unreadable(unreadable) = &webhook.events[1] else { panic!("{name}") };
+        assert_eq!((unreadable.waba_id.as_deref(), unreadable.field.as_deref()), (Some("700001"), Some("messages")));
+        assert!(unreadable.raw.get().contains("wamid."), "{name}: the raw message is kept");
+        let Event::Message(after) = &webhook.events[2] else { panic!("{name}") };
         assert_eq!(after.content, text("after"), "{name}");
     }
 }
@@ -54,9 +40,7 @@ fn bad_items_leave_their_neighbours_and_say_what_they_are() {
 fn bytes_that_are_not_utf8_are_replaced() {
     let webhook = load("batch_invalid_utf8");
     assert!(webhook.utf8_repaired && !load("text").utf8_repaired);
-    let Event::Message(message) = &webhook.events[1] else {
-        panic!()
-    };
+    let Event::Message(message) = &webhook.events[1] else { panic!() };
     assert_eq!(message.content, text("caf\u{fffd}\u{fffd}"));
 }
 
@@ -89,10 +73,7 @@ fn an_unreadable_contact_does_not_take_its_message_along() {
         "contacts":[{"wa_id":"5511999990000","profile":{"name":"\ud800"}},7],
         "messages":[{"id":"wamid.K","from":"5511999990000","type":"text","text":{"body":"x"}}]}}]}]}"#;
     let webhook = webhook::parse(body).unwrap();
-    assert_eq!(
-        webhook.events.iter().map(label).collect::<Vec<_>>(),
-        ["unreadable", "message text"]
-    );
+    assert_eq!(webhook.events.iter().map(label).collect::<Vec<_>>(), ["unreadable", "message text"]);
 }
 
 #[test]
@@ -100,25 +81,13 @@ fn only_a_body_that_is_no_object_is_an_error() {
     for body in [&b"[]"[..], b"null", b"1", b"\"x\"", b" [1] "] {
         assert!(matches!(webhook::parse(body), Err(ParseError::NotAnObject)), "{body:?}");
     }
-    for body in [
-        &b""[..],
-        b"{",
-        b"{]",
-        b"hello",
-        b"{\"entry\":[{]}",
-        b"{} {}",
-        b"{\"a\":\"\x01\"}",
-        b"[1",
-        b"\xff\xfe",
-    ] {
+    for body in [&b""[..], b"{", b"{]", b"hello", b"{\"entry\":[{]}", b"{} {}", b"{\"a\":\"\x01\"}", b"[1", b"\xff\xfe"]
+    {
         let error = webhook::parse(body).unwrap_err();
         assert!(matches!(error, ParseError::NotJson { .. }), "{body:?} {error}");
     }
     let error = webhook::parse(b"{\"entry\":\n [1,]}").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the body is not JSON: expected value (line 2, column 5)"
-    );
+    assert_eq!(error.to_string(), "the body is not JSON: expected value (line 2, column 5)");
     for body in [&b"{}"[..], b"{\"entry\":[]}", b"{\"entry\":null}", b"{\"object\":7}"] {
         assert!(webhook::parse(body).unwrap().events.is_empty(), "{body:?}");
     }
@@ -157,10 +126,8 @@ fn three_megabytes_and_thousands_of_items_are_walked_through() {
                         "type": "text", "text": {"body": "x".repeat(150)}})
         })
         .collect();
-    let contacts: Vec<Value> = (0..10_000)
-        .rev()
-        .map(|n| json!({"user_id": format!("BR.{n}"), "profile": {"name": n.to_string()}}))
-        .collect();
+    let contacts: Vec<Value> =
+        (0..10_000).rev().map(|n| json!({"user_id": format!("BR.{n}"), "profile": {"name": n.to_string()}})).collect();
     let body = json!({"entry": [{"id": "1", "changes": [{"field": "messages", "value": {"contacts": contacts, "messages": items}}]}]});
     let webhook = webhook::parse(body.to_string().as_bytes()).unwrap();
     assert_eq!(webhook.events.len(), 10_000);

@@ -21,6 +21,7 @@ CREATE TABLE contact_identities (
     superseded_at timestamptz
 );
 CREATE UNIQUE INDEX contact_identities_live ON contact_identities (portfolio_id, kind, value) WHERE superseded_at IS NULL;
+CREATE INDEX contact_identities_value ON contact_identities (portfolio_id, kind, value);
 CREATE INDEX contact_identities_contact ON contact_identities (contact_id);
 
 CREATE TABLE agents (
@@ -89,8 +90,9 @@ CREATE TABLE inbound_messages (
     PRIMARY KEY (conversation_id, id)
 );
 CREATE UNIQUE INDEX inbound_messages_provider ON inbound_messages (phone_number_id, provider_message_id);
-CREATE INDEX inbound_messages_pending ON inbound_messages (conversation_id, id) WHERE state = 'pending';
-CREATE INDEX inbound_messages_target ON inbound_messages (conversation_id, target_provider_message_id)
+-- The state stands first so that a long conversation is not walked through: SQLite would take the primary key instead.
+CREATE INDEX inbound_messages_pending ON inbound_messages (state, conversation_id, id) WHERE state = 'pending';
+CREATE INDEX inbound_messages_target ON inbound_messages (target_provider_message_id, nature, conversation_id)
     WHERE target_provider_message_id IS NOT NULL;
 
 CREATE TABLE turns (
@@ -132,7 +134,7 @@ CREATE TABLE outbound_messages (
 CREATE UNIQUE INDEX outbound_messages_key ON outbound_messages (idempotency_key);
 CREATE INDEX outbound_messages_id ON outbound_messages (id);
 CREATE INDEX outbound_messages_provider ON outbound_messages (provider_message_id) WHERE provider_message_id IS NOT NULL;
-CREATE INDEX outbound_messages_open ON outbound_messages (conversation_id, id)
+CREATE INDEX outbound_messages_open ON outbound_messages (state, conversation_id, id)
     WHERE state IN ('queued', 'sending', 'unknown', 'held');
 CREATE INDEX outbound_messages_aside ON outbound_messages (state, id)
     WHERE state NOT IN ('sent', 'delivered', 'read', 'played');

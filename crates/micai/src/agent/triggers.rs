@@ -173,11 +173,7 @@ impl TriggerSet {
         }
         let limit = KEYWORD_BYTES_PER_AGENT_MAX;
         if parts.bytes > limit {
-            return Err(RuleError::AgentTooMany {
-                what: AgentLimit::KeywordBytes,
-                count: parts.bytes,
-                limit,
-            });
+            return Err(RuleError::AgentTooMany { what: AgentLimit::KeywordBytes, count: parts.bytes, limit });
         }
         Ok(parts.assemble(enabled.into_iter().cloned().map(Arc::new).collect()))
     }
@@ -186,18 +182,12 @@ impl TriggerSet {
     ///
     /// Takes time in proportion to the text, not to the rules; regular expressions, tried one by one, are the exception.
     pub fn winner(&self, normalised: &str) -> Option<Match> {
-        let mut best = Candidate {
-            rank: NO_RANK,
-            by: By::Nothing,
-        };
+        let mut best = Candidate { rank: NO_RANK, by: By::Nothing };
         if let Some(&rank) = self.exact.get(normalised) {
             best = Candidate { rank, by: By::Exact };
         }
         let best = self.best_pattern(normalised, best);
-        let could_win = self
-            .expressions
-            .iter()
-            .take_while(|expression| expression.rank < best.rank);
+        let could_win = self.expressions.iter().take_while(|expression| expression.rank < best.rank);
         for expression in could_win {
             if let Some(found) = expression.regex.find(normalised) {
                 return Some(self.expression_match(expression, found.as_str()));
@@ -213,16 +203,10 @@ impl TriggerSet {
         for (end, pattern) in self.automaton.ends(normalised) {
             let ranks = &self.ranks[pattern as usize];
             if ranks.keyword_or_shorter < best.rank {
-                best = Candidate {
-                    rank: ranks.keyword_or_shorter,
-                    by: By::Keyword { pattern, end },
-                };
+                best = Candidate { rank: ranks.keyword_or_shorter, by: By::Keyword { pattern, end } };
             }
             if ranks.prefix < best.rank && self.automaton.bytes(pattern) == end {
-                best = Candidate {
-                    rank: ranks.prefix,
-                    by: By::Prefix { end },
-                };
+                best = Candidate { rank: ranks.prefix, by: By::Prefix { end } };
             }
             if ranks.whole_word_or_shorter < best.rank && words.at(end) {
                 best = self.best_whole_word(&words, pattern, end, best);
@@ -245,10 +229,7 @@ impl TriggerSet {
                 break;
             }
             if ranks.whole_word < best.rank && words.at(end - self.automaton.bytes(pattern)) {
-                best = Candidate {
-                    rank: ranks.whole_word,
-                    by: By::WholeWord { pattern, end },
-                };
+                best = Candidate { rank: ranks.whole_word, by: By::WholeWord { pattern, end } };
             }
         }
         best
@@ -258,35 +239,21 @@ impl TriggerSet {
         let text = |pattern, end: usize| shown(&normalised[end - self.automaton.bytes(pattern)..end]);
         let on = match best.by {
             By::Nothing => return None,
-            By::Exact => MatchedOn::Exact {
-                text: shown(normalised),
-            },
-            By::Prefix { end } => MatchedOn::Prefix {
-                text: shown(&normalised[..end]),
-            },
-            By::WholeWord { pattern, end } => MatchedOn::WholeWord {
-                text: text(pattern, end),
-            },
+            By::Exact => MatchedOn::Exact { text: shown(normalised) },
+            By::Prefix { end } => MatchedOn::Prefix { text: shown(&normalised[..end]) },
+            By::WholeWord { pattern, end } => MatchedOn::WholeWord { text: text(pattern, end) },
             By::Keyword { pattern: longest, end } => {
                 let of_rule = |pattern: &PatternIndex| self.ranks[*pattern as usize].keyword == best.rank;
                 let pattern = self.automaton.chain(longest).find(of_rule)?;
-                MatchedOn::Keyword {
-                    text: text(pattern, end),
-                }
+                MatchedOn::Keyword { text: text(pattern, end) }
             }
         };
-        Some(Match {
-            rule: self.rules[best.rank as usize].clone(),
-            on,
-        })
+        Some(Match { rule: self.rules[best.rank as usize].clone(), on })
     }
 
     fn expression_match(&self, expression: &Expression, found: &str) -> Match {
         let rule = self.rules[expression.rank as usize].clone();
-        let on = MatchedOn::Regex {
-            pattern: rule.keywords[expression.keyword].clone(),
-            text: shown(found),
-        };
+        let on = MatchedOn::Regex { pattern: rule.keywords[expression.keyword].clone(), text: shown(found) };
         Match { rule, on }
     }
 }
@@ -318,11 +285,7 @@ impl Parts {
     fn add(&mut self, rank: Rank, rule: &Rule) -> Result<(), RuleError> {
         match rule.kind {
             RuleKind::Keyword => {
-                let role = if rule.whole_word {
-                    Role::WholeWord
-                } else {
-                    Role::Keyword
-                };
+                let role = if rule.whole_word { Role::WholeWord } else { Role::Keyword };
                 for (place, keyword) in rule.keywords.iter().enumerate() {
                     let text = self.take_text(keyword, || format!("keywords[{place}]"))?;
                     self.patterns.push(Part { text, role, rank });
@@ -331,11 +294,7 @@ impl Parts {
             RuleKind::Prefix => {
                 let prefix = rule.prefix.as_deref().ok_or(RuleError::Missing { field: "prefix" })?;
                 let text = self.take_text(prefix, || "prefix".to_owned())?;
-                self.patterns.push(Part {
-                    text,
-                    role: Role::Prefix,
-                    rank,
-                });
+                self.patterns.push(Part { text, role: Role::Prefix, rank });
             }
             RuleKind::Exact => {
                 for (place, keyword) in rule.keywords.iter().enumerate() {
@@ -383,14 +342,7 @@ impl Parts {
         let automaton = Automaton::build(&texts);
         count_in_shorter(&mut ranks, &automaton);
         let (exact, expressions) = (self.exact, self.expressions);
-        TriggerSet {
-            rules,
-            automaton,
-            ranks,
-            rule_patterns,
-            exact,
-            expressions,
-        }
+        TriggerSet { rules, automaton, ranks, rule_patterns, exact, expressions }
     }
 }
 
@@ -433,22 +385,14 @@ fn count_in_shorter(ranks: &mut [PatternRanks], automaton: &Automaton) {
 
 fn check_counts(rules: &[Rule]) -> Result<(), RuleError> {
     let of_kind = |kinds: &[RuleKind]| -> usize {
-        rules
-            .iter()
-            .filter(|rule| kinds.contains(&rule.kind))
-            .map(|rule| rule.keywords.len())
-            .sum()
+        rules.iter().filter(|rule| kinds.contains(&rule.kind)).map(|rule| rule.keywords.len()).sum()
     };
     let prefixes = rules.iter().filter(|rule| rule.kind == RuleKind::Prefix).count();
     let keywords = of_kind(&[RuleKind::Keyword, RuleKind::Exact]) + prefixes;
     let counts = [
         (AgentLimit::Rules, rules.len(), RULES_PER_AGENT_MAX),
         (AgentLimit::Keywords, keywords, KEYWORDS_PER_AGENT_MAX),
-        (
-            AgentLimit::Patterns,
-            of_kind(&[RuleKind::Regex]),
-            PATTERNS_PER_AGENT_MAX,
-        ),
+        (AgentLimit::Patterns, of_kind(&[RuleKind::Regex]), PATTERNS_PER_AGENT_MAX),
     ];
     match counts.into_iter().find(|(_, count, limit)| count > limit) {
         Some((what, count, limit)) => Err(RuleError::AgentTooMany { what, count, limit }),

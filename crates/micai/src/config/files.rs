@@ -44,10 +44,8 @@ fn as_text(value: &toml::Value) -> Option<String> {
         toml::Value::Integer(number) => Some(number.to_string()),
         toml::Value::Boolean(flag) => Some(flag.to_string()),
         toml::Value::Array(items) => {
-            let words: Option<Vec<&str>> = items
-                .iter()
-                .map(|item| item.as_str().filter(|word| !word.contains(',')))
-                .collect();
+            let words: Option<Vec<&str>> =
+                items.iter().map(|item| item.as_str().filter(|word| !word.contains(','))).collect();
             words.map(|words| words.join(","))
         }
         toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
@@ -64,21 +62,15 @@ pub(super) fn secret_file(path: &Path) -> Result<String, String> {
         Ok(metadata) if metadata.is_dir() => return Err(format!("names {shown}, a folder: name a file")),
         Ok(metadata) => metadata.len(),
         Err(error) => {
-            return Err(format!(
-                "names {shown}, which cannot be read ({error}): make it, or mend the path"
-            ));
+            return Err(format!("names {shown}, which cannot be read ({error}): make it, or mend the path"));
         }
     };
     if size > SECRET_FILE_BYTES_MAX {
-        return Err(format!(
-            "names {shown}, which is over {SECRET_FILE_BYTES_MAX} bytes: that is no secret"
-        ));
+        return Err(format!("names {shown}, which is over {SECRET_FILE_BYTES_MAX} bytes: that is no secret"));
     }
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("names {shown}, which cannot be read ({error}): mend its permissions or content"))?;
-    let text = text
-        .strip_suffix('\n')
-        .map_or(text.as_str(), |rest| rest.strip_suffix('\r').unwrap_or(rest));
+    let text = text.strip_suffix('\n').map_or(text.as_str(), |rest| rest.strip_suffix('\r').unwrap_or(rest));
     if text.is_empty() {
         return Err(format!("names {shown}, which is empty: write the secret into it"));
     }

@@ -65,18 +65,13 @@ where
 {
     move |text| match text.parse::<T>() {
         Ok(number) if range.contains(&number) => Ok(number),
-        _ => Err(format!(
-            "it must be a whole number from {} to {} ({unit})",
-            range.start(),
-            range.end()
-        )),
+        _ => Err(format!("it must be a whole number from {} to {} ({unit})", range.start(), range.end())),
     }
 }
 
 /// An address and a port.
 pub(super) fn socket_address(text: &str) -> Parsed<SocketAddr> {
-    text.parse()
-        .map_err(|_| "it must be an IP address and a port, such as 127.0.0.1:8001 or [::]:8001".to_owned())
+    text.parse().map_err(|_| "it must be an IP address and a port, such as 127.0.0.1:8001 or [::]:8001".to_owned())
 }
 
 /// Digits only; empty is allowed and means "not set".
@@ -133,10 +128,7 @@ pub(super) fn prefixes(text: &str) -> Parsed<Vec<String>> {
         return Ok(Vec::new());
     }
     let words: Vec<String> = text.split(',').map(|word| word.trim().to_owned()).collect();
-    if words
-        .iter()
-        .any(|word| word.is_empty() || word.chars().count() > PREFIX_CHARS_MAX)
-    {
+    if words.iter().any(|word| word.is_empty() || word.chars().count() > PREFIX_CHARS_MAX) {
         return Err(format!(
             "it must be words with a comma between, each of 1 to {PREFIX_CHARS_MAX} characters, such as michael:,/ask"
         ));
@@ -160,10 +152,7 @@ pub(super) fn secret_list(text: &str) -> Parsed<Vec<SecretString>> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let secrets = text
-        .split(',')
-        .map(|word| secret_word(word.trim_matches(' ')))
-        .collect::<Parsed<Vec<_>>>()?;
+    let secrets = text.split(',').map(|word| secret_word(word.trim_matches(' '))).collect::<Parsed<Vec<_>>>()?;
     if secrets.len() > APP_SECRETS_MAX {
         return Err(format!("it must be at most {APP_SECRETS_MAX} secrets"));
     }

@@ -64,10 +64,7 @@ impl Reader {
         file: Option<&Path>,
     ) -> Self {
         let defaults = flat_table(DEFAULTS, "config.default.toml");
-        let presets = presets
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), value.clone()))
-            .collect();
+        let presets = presets.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
         let mut reader = Self {
             defaults: Layer(defaults.values),
             presets: Layer(presets),
@@ -80,11 +77,7 @@ impl Reader {
             findings: defaults.findings,
         };
         reader.take_environment(environment);
-        let named = reader
-            .environment
-            .0
-            .remove("config_file")
-            .filter(|path| !path.is_empty());
+        let named = reader.environment.0.remove("config_file").filter(|path| !path.is_empty());
         if let Some(path) = file.map(Path::to_owned).or(named.map(PathBuf::from)) {
             reader.take_file(path);
         }
@@ -127,15 +120,12 @@ impl Reader {
     ) -> Result<T, ConfigErrors> {
         self.known.push((key, secrecy));
         let Some(default) = self.defaults.0.remove(key) else {
-            self.note(format!(
-                "`{key}` has no line in config.default.toml: add one with its comment."
-            ));
+            self.note(format!("`{key}` has no line in config.default.toml: add one with its comment."));
             return Err(self.errors());
         };
-        let raw = self.effective(key, secrecy != Secrecy::Open).unwrap_or(Raw {
-            text: default.clone(),
-            source: Source::Default,
-        });
+        let raw = self
+            .effective(key, secrecy != Secrecy::Open)
+            .unwrap_or(Raw { text: default.clone(), source: Source::Default });
         self.sources.insert(key, raw.source.clone());
         let parsed = match parse(&raw.text) {
             Ok(value) => Ok(value),
@@ -151,36 +141,23 @@ impl Reader {
         let shown = match secrecy {
             Secrecy::Open => Shown::Open(raw.text),
             Secrecy::Address => masked(&raw.text).map_or(Shown::Open(raw.text), Shown::Masked),
-            Secrecy::Secret => Shown::Secret {
-                set: !raw.text.is_empty(),
-            },
+            Secrecy::Secret => Shown::Secret { set: !raw.text.is_empty() },
         };
-        self.entries.push(Entry {
-            key,
-            shown,
-            source: raw.source,
-        });
+        self.entries.push(Entry { key, shown, source: raw.source });
         parsed
     }
 
     /// The text from the highest layer that has one.
     fn effective(&mut self, key: &'static str, secret: bool) -> Option<Raw> {
         // Every layer is asked, so that a value below another is known, too.
-        let preset = self.presets.0.remove(key).map(|text| Raw {
-            text,
-            source: Source::Preset,
-        });
+        let preset = self.presets.0.remove(key).map(|text| Raw { text, source: Source::Preset });
         let mut file = std::mem::take(&mut self.file);
         let path = self.file_path.clone();
-        let in_file = self.of_layer(&mut file, key, secret, &|key| Source::File {
-            path: path.clone(),
-            key,
-        });
+        let in_file = self.of_layer(&mut file, key, secret, &|key| Source::File { path: path.clone(), key });
         self.file = file;
         let mut environment = std::mem::take(&mut self.environment);
-        let in_environment = self.of_layer(&mut environment, key, secret, &|key| Source::Environment {
-            variable: variable_of(&key),
-        });
+        let in_environment =
+            self.of_layer(&mut environment, key, secret, &|key| Source::Environment { variable: variable_of(&key) });
         self.environment = environment;
         in_environment.or(in_file).or(preset)
     }
@@ -193,10 +170,7 @@ impl Reader {
         secret: bool,
         source: &dyn Fn(String) -> Source,
     ) -> Option<Raw> {
-        let direct = layer.0.remove(key).map(|text| Raw {
-            text,
-            source: source(key.to_owned()),
-        });
+        let direct = layer.0.remove(key).map(|text| Raw { text, source: source(key.to_owned()) });
         if !secret {
             return direct;
         }
@@ -207,17 +181,11 @@ impl Reader {
         let file_source = source(file_key);
         match direct.filter(|raw| !raw.text.is_empty()) {
             Some(direct) => {
-                self.note(format!(
-                    "{} and {} are both set: remove one of them.",
-                    direct.source, file_source
-                ));
+                self.note(format!("{} and {} are both set: remove one of them.", direct.source, file_source));
                 Some(direct)
             }
             None => match secret_file(Path::new(&path)) {
-                Ok(text) => Some(Raw {
-                    text,
-                    source: file_source,
-                }),
+                Ok(text) => Some(Raw { text, source: file_source }),
                 Err(problem) => {
                     self.note(format!("{file_source} {problem}."));
                     None
@@ -241,35 +209,19 @@ impl Reader {
 
     /// Adds the finding that prod cannot do without `key`.
     pub(super) fn note_missing_in_prod(&mut self, key: &str) {
-        let secret = self
-            .known
-            .iter()
-            .any(|(name, secrecy)| *name == key && *secrecy != Secrecy::Open);
-        let or_file = if secret {
-            format!(" or {}_FILE", variable_of(key))
-        } else {
-            String::new()
-        };
-        self.note(format!(
-            "{} is not set: prod cannot run without it; set it{or_file}.",
-            variable_of(key)
-        ));
+        let secret = self.known.iter().any(|(name, secrecy)| *name == key && *secrecy != Secrecy::Open);
+        let or_file = if secret { format!(" or {}_FILE", variable_of(key)) } else { String::new() };
+        self.note(format!("{} is not set: prod cannot run without it; set it{or_file}.", variable_of(key)));
     }
 
     /// The lines for `micai config`, if nothing was found; else all findings.
     pub(super) fn finish(mut self) -> Result<Vec<Entry>, ConfigErrors> {
         self.note_unknown();
-        if self.findings.is_empty() {
-            Ok(self.entries)
-        } else {
-            Err(self.errors())
-        }
+        if self.findings.is_empty() { Ok(self.entries) } else { Err(self.errors()) }
     }
 
     fn errors(&mut self) -> ConfigErrors {
-        ConfigErrors {
-            sentences: std::mem::take(&mut self.findings),
-        }
+        ConfigErrors { sentences: std::mem::take(&mut self.findings) }
     }
 
     fn note_unknown(&mut self) {
@@ -279,31 +231,20 @@ impl Reader {
             self.note(sentence);
         }
         for key in std::mem::take(&mut self.file).0.into_keys() {
-            let sentence = self.unknown(&format!("`{key}` in {}", path.display()), &key, &|key| {
-                format!("`{key}`")
-            });
+            let sentence = self.unknown(&format!("`{key}` in {}", path.display()), &key, &|key| format!("`{key}`"));
             self.note(sentence);
         }
         for (layer, name) in [(&self.presets, "a preset"), (&self.defaults, "config.default.toml")] {
             let left: Vec<String> = layer.0.keys().cloned().collect();
-            self.findings.extend(
-                left.iter()
-                    .map(|key| format!("`{key}` in {name} is read by nobody: remove it.")),
-            );
+            self.findings.extend(left.iter().map(|key| format!("`{key}` in {name} is read by nobody: remove it.")));
         }
     }
 
     fn unknown(&self, written: &str, key: &str, spell: &dyn Fn(&str) -> String) -> String {
         if let Some(open) = key.strip_suffix(FILE_SUFFIX)
-            && self
-                .known
-                .iter()
-                .any(|(name, secrecy)| *name == open && *secrecy == Secrecy::Open)
+            && self.known.iter().any(|(name, secrecy)| *name == open && *secrecy == Secrecy::Open)
         {
-            return format!(
-                "{written} is unknown: only secrets are read from files; set {} itself.",
-                spell(open)
-            );
+            return format!("{written} is unknown: only secrets are read from files; set {} itself.", spell(open));
         }
         match self.nearest(key) {
             Some(nearest) => format!("{written} is unknown: did you mean {}?", spell(&nearest)),
@@ -337,10 +278,7 @@ impl Reader {
                 Ok(text) if variable_of(&key) == name => {
                     self.environment.0.insert(key, text);
                 }
-                Ok(_) => self.note(format!(
-                    "{name} is unknown: write it in capitals, {}.",
-                    variable_of(&key)
-                )),
+                Ok(_) => self.note(format!("{name} is unknown: write it in capitals, {}.", variable_of(&key))),
                 Err(_) => self.note(format!("{name} is not valid UTF-8: write it again.")),
             }
         }

@@ -75,11 +75,7 @@ pub(super) fn masked(address: &str) -> Option<String> {
         let pairs: Vec<(String, String)> = url
             .query_pairs()
             .map(|(name, value)| {
-                let value = if is_password(&name) {
-                    STARS.to_owned()
-                } else {
-                    value.into_owned()
-                };
+                let value = if is_password(&name) { STARS.to_owned() } else { value.into_owned() };
                 (name.into_owned(), value)
             })
             .collect();

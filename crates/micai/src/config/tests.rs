@@ -12,9 +12,7 @@ fn load(environment: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
 }
 
 fn findings(environment: &[(&str, &str)]) -> Vec<String> {
-    load(environment)
-        .expect_err("these settings should be refused")
-        .sentences
+    load(environment).expect_err("these settings should be refused").sentences
 }
 
 /// The one finding, for tables in which each row is wrong in one way.
@@ -41,18 +39,9 @@ fn without_any_setting_the_defaults_hold() {
     assert_eq!(config.whatsapp_api_version, "v25.0");
     assert!(!config.outbound_reply_enabled && config.require_invoke_prefix);
     assert_eq!(config.invoke_prefixes, ["michael:", "@michael", "/ask"]);
-    assert_eq!(
-        (config.freeform_window_hours, config.unknown_send_deadline_seconds),
-        (24, 120)
-    );
-    assert_eq!(
-        (config.webhook_body_bytes_max, config.webhook_items_max),
-        (3 * 1024 * 1024, 1_000)
-    );
-    assert_eq!(
-        (config.conversation_lease_seconds, config.shutdown_grace_seconds),
-        (90, 20)
-    );
+    assert_eq!((config.freeform_window_hours, config.unknown_send_deadline_seconds), (24, 120));
+    assert_eq!((config.webhook_body_bytes_max, config.webhook_items_max), (3 * 1024 * 1024, 1_000));
+    assert_eq!((config.conversation_lease_seconds, config.shutdown_grace_seconds), (90, 20));
 }
 
 #[test]
@@ -60,27 +49,14 @@ fn every_default_has_a_comment_and_a_field() {
     let reference = Config::reference();
     let table: toml::Table = include_str!("../../config.default.toml").parse().unwrap();
     let keys: BTreeSet<String> = reference.iter().map(|row| row.key.clone()).collect();
-    assert_eq!(
-        keys,
-        table.keys().cloned().collect(),
-        "reference() reads the same keys as TOML"
-    );
+    assert_eq!(keys, table.keys().cloned().collect(), "reference() reads the same keys as TOML");
     for row in &reference {
-        assert!(
-            row.doc.ends_with('.'),
-            "{} has no sentence above it: {:?}",
-            row.key,
-            row.doc
-        );
+        assert!(row.doc.ends_with('.'), "{} has no sentence above it: {:?}", row.key, row.doc);
     }
     let rendered = load(&[]).unwrap().rendered();
     let positions: Vec<usize> = reference
         .iter()
-        .map(|row| {
-            rendered
-                .find(&row.key)
-                .unwrap_or_else(|| panic!("{} is not shown", row.key))
-        })
+        .map(|row| rendered.find(&row.key).unwrap_or_else(|| panic!("{} is not shown", row.key)))
         .collect();
     assert_eq!(positions.len(), reference.len());
     // The comment says [secret] exactly where the value may come from a file.
@@ -96,18 +72,10 @@ fn a_later_layer_wins_and_the_source_is_told() {
     let file =
         file("bind = \"127.0.0.1:1\"\nturn_workers = 3\nsend_workers = 4\ninvoke_prefixes = [\"bot:\", \"hey\"]\n");
     let presets = [("turn_workers", "2".to_owned()), ("page_rows_max", "7".to_owned())];
-    let environment = [
-        ("MICAI_BIND", "127.0.0.1:2"),
-        ("MICAI_SEND_WORKERS", "5"),
-        ("HOME", "/"),
-        ("PATH", ""),
-    ];
+    let environment = [("MICAI_BIND", "127.0.0.1:2"), ("MICAI_SEND_WORKERS", "5"), ("HOME", "/"), ("PATH", "")];
     let config = Config::load_with_presets(&presets, environment, Some(file.path())).unwrap();
     assert_eq!(config.bind.port(), 2);
-    assert_eq!(
-        (config.turn_workers, config.send_workers, config.page_rows_max),
-        (3, 5, 7)
-    );
+    assert_eq!((config.turn_workers, config.send_workers, config.page_rows_max), (3, 5, 7));
     assert_eq!(config.invoke_prefixes, ["bot:", "hey"]);
     let rendered = config.rendered();
     let line = |key: &str| rendered.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
@@ -115,9 +83,7 @@ fn a_later_layer_wins_and_the_source_is_told() {
     assert!(line("turn_workers = \"3\"").ends_with(&format!("# `turn_workers` in {}", file.path().display())));
     assert!(line("page_rows_max = \"7\"").ends_with("# this command"));
     assert!(line("http_connections_max").ends_with("# default"));
-    rendered
-        .parse::<toml::Table>()
-        .expect("what `micai config` prints is TOML again");
+    rendered.parse::<toml::Table>().expect("what `micai config` prints is TOML again");
 }
 
 #[test]
@@ -129,24 +95,13 @@ fn the_file_is_named_by_the_argument_or_by_the_environment() {
     assert_eq!(Config::load(environment, Some(one.path())).unwrap().turn_workers, 11);
     assert!(finding(&[("MICAI_CONFIG_FILE", "/nowhere/micai.toml")]).contains("/nowhere/micai.toml cannot be read"));
     let broken = file("turn_workers = 3\nadmin_api_key = \"hidden-half\n");
-    let error = Config::load([("", ""); 0], Some(broken.path()))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("line 2, is not TOML") && !error.contains("hidden"),
-        "{error}"
-    );
+    let error = Config::load([("", ""); 0], Some(broken.path())).unwrap_err().to_string();
+    assert!(error.contains("line 2, is not TOML") && !error.contains("hidden"), "{error}");
     let unknown = file("turn_worker = 3\nbind = 1.5\nlog_filter_file = \"x\"\n");
     let error = Config::load([("", ""); 0], Some(unknown.path())).unwrap_err().sentences;
     assert_eq!(error.len(), 3, "{error:?}");
-    assert!(
-        error[0].contains("`bind` in") && error[0].contains("is a float"),
-        "{error:?}"
-    );
-    assert!(
-        error[1].contains("only secrets are read from files; set `log_filter` itself"),
-        "{error:?}"
-    );
+    assert!(error[0].contains("`bind` in") && error[0].contains("is a float"), "{error:?}");
+    assert!(error[1].contains("only secrets are read from files; set `log_filter` itself"), "{error:?}");
     assert!(error[2].contains("did you mean `turn_workers`?"), "{error:?}");
 }
 
@@ -177,10 +132,7 @@ fn unknown_variables_are_refused_with_the_nearest_name() {
         ("MICAI_WHATSAPP_APP_SECRETS", "did you mean MICAI_WHATSAPP_APP_SECRET?"),
         ("MICAI_ADMIN_API_KEY_FIL", "did you mean MICAI_ADMIN_API_KEY_FILE?"),
         ("MICAI_CONFIGFILE", "did you mean MICAI_CONFIG_FILE?"),
-        (
-            "MICAI_BIND_FILE",
-            "only secrets are read from files; set MICAI_BIND itself.",
-        ),
+        ("MICAI_BIND_FILE", "only secrets are read from files; set MICAI_BIND itself."),
         ("MICAI_QQQ", "remove it"),
         ("MICAI_bind", "write it in capitals, MICAI_BIND."),
         ("MICAI_", "MICAI_ is unknown: remove it"),
@@ -211,26 +163,10 @@ fn values_that_do_not_fit_are_refused() {
         ("MICAI_WHATSAPP_API_VERSION", "v25", "v25.0"),
         ("MICAI_WHATSAPP_API_VERSION", "v25.0/", "v25.0"),
         ("MICAI_WHATSAPP_API_URL", "graph.facebook.com", "scheme and host only"),
-        (
-            "MICAI_WHATSAPP_API_URL",
-            "ftp://graph.facebook.com",
-            "scheme and host only",
-        ),
-        (
-            "MICAI_WHATSAPP_API_URL",
-            "https://graph.facebook.com/v25.0",
-            "the version goes into whatsapp_api_version",
-        ),
-        (
-            "MICAI_WHATSAPP_API_URL",
-            "https://u:p@graph.facebook.com",
-            "scheme and host only",
-        ),
-        (
-            "MICAI_WHATSAPP_API_URL",
-            "https://graph.facebook.com?x=1",
-            "scheme and host only",
-        ),
+        ("MICAI_WHATSAPP_API_URL", "ftp://graph.facebook.com", "scheme and host only"),
+        ("MICAI_WHATSAPP_API_URL", "https://graph.facebook.com/v25.0", "the version goes into whatsapp_api_version"),
+        ("MICAI_WHATSAPP_API_URL", "https://u:p@graph.facebook.com", "scheme and host only"),
+        ("MICAI_WHATSAPP_API_URL", "https://graph.facebook.com?x=1", "scheme and host only"),
         ("MICAI_INVOKE_PREFIXES", "a,,b", "words with a comma between"),
         ("MICAI_INVOKE_PREFIXES", &long_prefix, "1 to 64 characters"),
         ("MICAI_INVOKE_PREFIXES", &many_prefixes, "at most 32 words"),
@@ -240,10 +176,7 @@ fn values_that_do_not_fit_are_refused() {
         ("MICAI_REDIS_URL", "http://localhost", "redis://HOST:6379/0"),
     ] {
         let sentence = finding(&[(name, value)]);
-        assert!(
-            sentence.starts_with(name) && sentence.contains(expected),
-            "{name}={value}: {sentence}"
-        );
+        assert!(sentence.starts_with(name) && sentence.contains(expected), "{name}={value}: {sentence}");
     }
     let long = finding(&[("MICAI_BIND", &"x".repeat(5_000))]);
     assert!(long.len() < 300 && long.contains("(cut here)"), "{long}");
@@ -251,21 +184,8 @@ fn values_that_do_not_fit_are_refused() {
 
 #[test]
 fn flags_and_prefixes_are_read_kindly() {
-    for (text, expected) in [
-        ("true", true),
-        ("TRUE", true),
-        ("1", true),
-        ("on", true),
-        ("no", false),
-        ("0", false),
-    ] {
-        assert_eq!(
-            load(&[("MICAI_REQUIRE_INVOKE_PREFIX", text)])
-                .unwrap()
-                .require_invoke_prefix,
-            expected,
-            "{text}"
-        );
+    for (text, expected) in [("true", true), ("TRUE", true), ("1", true), ("on", true), ("no", false), ("0", false)] {
+        assert_eq!(load(&[("MICAI_REQUIRE_INVOKE_PREFIX", text)]).unwrap().require_invoke_prefix, expected, "{text}");
     }
     let config = load(&[("MICAI_INVOKE_PREFIXES", " bot: , /ask ")]).unwrap();
     assert_eq!(config.invoke_prefixes, ["bot:", "/ask"]);
@@ -299,11 +219,7 @@ fn database_addresses_in_every_spelling() {
     ] {
         match load(&[("MICAI_DATABASE_URL", text)]).unwrap().database_url {
             DatabaseUrl::Postgres(url) => {
-                assert_eq!(
-                    url.expose_secret(),
-                    "postgresql://u:p@db:5432/micai?sslmode=require",
-                    "{text}"
-                );
+                assert_eq!(url.expose_secret(), "postgresql://u:p@db:5432/micai?sslmode=require", "{text}");
             }
             DatabaseUrl::Sqlite(path) => panic!("{text} is Postgres, not {path:?}"),
         }
@@ -325,9 +241,6 @@ fn database_addresses_in_every_spelling() {
         ("postgresql:db", "name host and database"),
     ] {
         let sentence = finding(&[("MICAI_DATABASE_URL", text)]);
-        assert!(
-            sentence.starts_with("MICAI_DATABASE_URL ") && sentence.contains(expected),
-            "{text}: {sentence}"
-        );
+        assert!(sentence.starts_with("MICAI_DATABASE_URL ") && sentence.contains(expected), "{text}: {sentence}");
     }
 }

@@ -3,7 +3,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Display;
 use std::time::Duration;
@@ -42,10 +41,10 @@ pub struct RequestId(pub Uuid);
 pub struct Problem {
     /// Always `about:blank`: `code` says what happened.
     #[serde(rename = "type")]
-    kind: &'static str,
+    kind: ProblemType,
     /// The name of the status.
-    #[schema(value_type = String, example = "Not Found")]
-    title: Cow<'static, str>,
+    #[schema(example = "Not Found")]
+    title: &'static str,
     /// The HTTP status.
     #[schema(example = 404)]
     status: u16,
@@ -61,7 +60,14 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldProblem>,
     #[serde(skip)]
-    retry_after_seconds: Option<u64>,
+    retry_after_seconds: Option<u32>,
+}
+
+/// RFC 9457 names a problem by an address; ours are named by their `code`.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+enum ProblemType {
+    #[serde(rename = "about:blank")]
+    Blank,
 }
 
 /// One field that was wrong.
@@ -96,10 +102,7 @@ pub async fn with_request_id(mut request: Request, next: Next) -> Response {
 
 /// The answer for a path that does not exist; for `Router::fallback`.
 pub async fn no_such_path() -> Problem {
-    Problem::not_found(
-        "no_such_path",
-        "There is nothing at this path: /openapi.json lists what there is.",
-    )
+    Problem::not_found("no_such_path", "There is nothing at this path: /openapi.json lists what there is.")
 }
 
 /// The answer for a method that a path does not take; for `Router::method_not_allowed_fallback`.
@@ -114,8 +117,8 @@ pub async fn no_such_method() -> Problem {
 impl Problem {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self {
-            kind: "about:blank",
-            title: Cow::Borrowed(status.canonical_reason().unwrap_or("Error")),
+            kind: ProblemType::Blank,
+            title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: detail.into(),
             code,
@@ -173,7 +176,7 @@ impl Problem {
     pub fn unavailable(code: &'static str, detail: impl Into<String>, retry_after: Duration) -> Self {
         let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
         Self {
-            retry_after_seconds: Some(seconds.max(1)),
+            retry_after_seconds: Some(u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
         }
     }
@@ -190,10 +193,7 @@ impl Problem {
     /// Adds one field that was wrong.
     #[must_use]
     pub fn with_field(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
-        self.errors.push(FieldProblem {
-            field: field.into(),
-            message: message.into(),
-        });
+        self.errors.push(FieldProblem { field: field.into(), message: message.into() });
         self
     }
 
@@ -220,9 +220,7 @@ impl IntoResponse for Problem {
         let mut response = (self.status(), Json(&self)).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM_JSON);
         if let Some(seconds) = self.retry_after_seconds {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -240,10 +238,7 @@ where
         let bytes = whole_body(request.into_body()).await?;
         // serde would take a list for a struct, field after field.
         if bytes.trim_ascii_start().starts_with(b"[") {
-            return Err(Problem::unprocessable(
-                "body_invalid",
-                "The body is a list: send one JSON object.",
-            ));
+            return Err(Problem::unprocessable("body_invalid", "The body is a list: send one JSON object."));
         }
         match Json::<T>::from_bytes(&bytes) {
             Ok(Json(value)) => Ok(Self(value)),
@@ -273,10 +268,7 @@ async fn whole_body(body: Body) -> Result<bytes::Bytes, Problem> {
         let error = innermost(&error);
         match error.contains("length limit") {
             true => Problem::too_large(JSON_BODY_BYTES_MAX),
-            false => Problem::bad_request(
-                "body_unreadable",
-                format!("The body broke off: {error}. Send it again."),
-            ),
+            false => Problem::bad_request("body_unreadable", format!("The body broke off: {error}. Send it again.")),
         }
     })
 }
@@ -300,20 +292,14 @@ fn syntax_problem(error: &str, empty: bool) -> Problem {
 
 fn data_problem(error: &str) -> Problem {
     let (field, message) = field_and_message(error);
-    Problem::unprocessable(
-        "body_invalid",
-        format!("{}. Mend it and send the body again.", sentence(&field, &message)),
-    )
-    .with_field(field, message)
+    Problem::unprocessable("body_invalid", format!("{}. Mend it and send the body again.", sentence(&field, &message)))
+        .with_field(field, message)
 }
 
 fn query_problem(error: &str) -> Problem {
     let (field, message) = field_and_message(error);
-    Problem::bad_request(
-        "query_invalid",
-        format!("{}. Mend the query of the address.", sentence(&field, &message)),
-    )
-    .with_field(field, message)
+    Problem::bad_request("query_invalid", format!("{}. Mend the query of the address.", sentence(&field, &message)))
+        .with_field(field, message)
 }
 
 fn sentence(field: &str, message: &str) -> String {
@@ -338,15 +324,8 @@ fn field_and_message(error: &str) -> (String, String) {
     if let Some(rest) = what.strip_prefix("unknown field `")
         && let Some((name, expected)) = rest.split_once('`')
     {
-        let expected = expected
-            .trim_start_matches(", ")
-            .replace("expected one of ", "")
-            .replace("expected ", "");
-        let known = if expected.starts_with('`') {
-            format!("; known are {expected}")
-        } else {
-            String::new()
-        };
+        let expected = expected.trim_start_matches(", ").replace("expected one of ", "").replace("expected ", "");
+        let known = if expected.starts_with('`') { format!("; known are {expected}") } else { String::new() };
         return (below(path, name), format!("is not known here{known}"));
     }
     (path.to_owned(), format!("does not fit: {what}"))

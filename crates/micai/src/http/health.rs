@@ -62,13 +62,23 @@ pub(super) struct Depth {
 }
 
 /// The process is up.
-#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, body = Health, description = "It is up.")))]
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "health",
+    responses((status = 200, body = Health, description = "It is up.")),
+)]
 pub(super) async fn health() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
 /// The process is up: the same as `/health`, under the name that probes use.
-#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, body = Health, description = "It is up.")))]
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    tag = "health",
+    responses((status = 200, body = Health, description = "It is up.")),
+)]
 pub(super) async fn live() -> Json<Health> {
     health().await
 }
@@ -81,7 +91,7 @@ pub(super) async fn live() -> Json<Health> {
     responses(
         (status = 200, body = Readiness, description = "It can work."),
         (status = 503, body = Readiness, description = "The database does not answer."),
-    )
+    ),
 )]
 pub(super) async fn ready(State(state): State<HttpState>) -> (StatusCode, Json<Readiness>) {
     let backlog = match tokio::time::timeout(DATABASE_PROBE_TIMEOUT, state.store.backlog()).await {
@@ -104,10 +114,7 @@ pub(super) async fn ready(State(state): State<HttpState>) -> (StatusCode, Json<R
     let readiness = Readiness {
         status,
         database,
-        queue: QueueDepths {
-            turn: state.queue.depth(Topic::Turn).into(),
-            send: state.queue.depth(Topic::Send).into(),
-        },
+        queue: QueueDepths { turn: state.queue.depth(Topic::Turn).into(), send: state.queue.depth(Topic::Send).into() },
         oldest_pending_age_seconds: age_of(|backlog| backlog.oldest_pending_at),
         oldest_queued_age_seconds: age_of(|backlog| backlog.oldest_queued_at),
     };
@@ -121,10 +128,6 @@ fn age_seconds(at: Timestamp, now: Timestamp) -> f64 {
 
 impl From<QueueDepth> for Depth {
     fn from(depth: QueueDepth) -> Self {
-        Self {
-            ready: depth.ready,
-            delayed: depth.delayed,
-            out: depth.out,
-        }
+        Self { ready: depth.ready, delayed: depth.delayed, out: depth.out }
     }
 }

@@ -11,7 +11,7 @@ use utoipa::{OpenApi as _, PartialSchema, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::auth::ADMIN_KEY_HEADER;
-use super::error::{FieldProblem, Problem};
+use super::error::Problem;
 use super::state::HttpState;
 
 const DOCUMENT_PATH: &str = "/openapi.json";
@@ -50,8 +50,9 @@ pub(super) fn frame() -> OpenApi {
 /// operation can forget them.
 pub(super) fn complete(document: &mut OpenApi) {
     let components = document.components.get_or_insert_with(Components::new);
-    components.schemas.insert(Problem::name().into_owned(), Problem::schema());
-    components.schemas.insert(FieldProblem::name().into_owned(), FieldProblem::schema());
+    let mut schemas = vec![(Problem::name().into_owned(), Problem::schema())];
+    Problem::schemas(&mut schemas);
+    components.schemas.extend(schemas);
     components.security_schemes.insert(
         ADMIN_KEY_SCHEME.to_owned(),
         RefOr::T(SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(

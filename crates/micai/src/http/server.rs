@@ -49,26 +49,16 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ServerLimits, 
     let graceful = GracefulShutdown::new();
     let cut = CancellationToken::new();
     while let Some((stream, permit)) = next_connection(&listener, &permits, &stop).await {
-        let connection = Connection {
-            permit,
-            watcher: graceful.watcher(),
-            cut: cut.clone(),
-        };
+        let connection = Connection { permit, watcher: graceful.watcher(), cut: cut.clone() };
         tokio::spawn(connection.run(stream, router.clone(), limits.header_timeout));
     }
     // From here on the system refuses connections instead of queueing them.
     drop(listener);
-    if tokio::time::timeout(limits.drain_deadline, graceful.shutdown())
-        .await
-        .is_ok()
-    {
+    if tokio::time::timeout(limits.drain_deadline, graceful.shutdown()).await.is_ok() {
         return Drained::Fully;
     }
     let connections = limits.connections_max - permits.available_permits();
-    tracing::warn!(
-        http.connections = connections,
-        "the drain deadline passed: connections are cut"
-    );
+    tracing::warn!(http.connections = connections, "the drain deadline passed: connections are cut");
     cut.cancel();
     Drained::Cut { connections }
 }
@@ -123,10 +113,7 @@ impl Connection {
         // Answers are small: waiting to fill a packet would only add delay. Failing to set it only costs that delay.
         let _ = stream.set_nodelay(true);
         let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(header_timeout);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
         let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
         tokio::select! {
             ended = self.watcher.watch(connection) => {
@@ -171,11 +158,7 @@ mod tests {
     }
 
     fn limits() -> ServerLimits {
-        ServerLimits {
-            connections_max: 16,
-            header_timeout: PATIENCE,
-            drain_deadline: PATIENCE,
-        }
+        ServerLimits { connections_max: 16, header_timeout: PATIENCE, drain_deadline: PATIENCE }
     }
 
     async fn start(limits: ServerLimits) -> Server {
@@ -188,18 +171,10 @@ mod tests {
             wait.notified().await;
             "late"
         };
-        let router = Router::new()
-            .route("/", get(|| async { "here" }))
-            .route("/slow", get(slow));
+        let router = Router::new().route("/", get(|| async { "here" })).route("/slow", get(slow));
         let stop = CancellationToken::new();
         let ended = tokio::spawn(serve(listener, router, limits, stop.clone()));
-        Server {
-            address,
-            stop,
-            reached,
-            release,
-            ended,
-        }
+        Server { address, stop, reached, release, ended }
     }
 
     async fn connect(server: &Server) -> TcpStream {
@@ -211,10 +186,7 @@ mod tests {
         let mut text = String::new();
         let mut buffer = [0; 1024];
         while !text.ends_with(end) {
-            let count = tokio::time::timeout(PATIENCE, stream.read(&mut buffer))
-                .await
-                .unwrap()
-                .unwrap();
+            let count = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
             assert_ne!(count, 0, "closed after {text:?}");
             text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
         }
@@ -224,9 +196,7 @@ mod tests {
     /// What still comes until the server closes; a reset counts as the end.
     async fn rest(stream: &mut TcpStream) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes))
-            .await
-            .expect("the server closes");
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("the server closes");
         bytes
     }
 
@@ -236,10 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_that_drips_is_cut_and_so_is_silence() {
-        let limits = ServerLimits {
-            header_timeout: Duration::from_millis(150),
-            ..limits()
-        };
+        let limits = ServerLimits { header_timeout: Duration::from_millis(150), ..limits() };
         let server = start(limits).await;
         for start in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n", b"GET / HTTP/1.1\r\nhost: h"] {
             let begun = Instant::now();
@@ -277,27 +244,17 @@ mod tests {
 
         server.stop.cancel();
         assert_eq!(rest(&mut idle).await, b"", "an idle connection is closed at once");
-        assert!(
-            TcpStream::connect(server.address).await.is_err(),
-            "the listener is gone"
-        );
+        assert!(TcpStream::connect(server.address).await.is_err(), "the listener is gone");
 
         server.release.notify_one();
         let answer = String::from_utf8(rest(&mut busy).await).unwrap();
-        assert!(
-            answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("late"),
-            "{answer}"
-        );
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("late"), "{answer}");
         assert_eq!(end(server).await, Drained::Fully);
     }
 
     #[tokio::test]
     async fn what_does_not_finish_is_cut_at_the_deadline() {
-        let server = start(ServerLimits {
-            drain_deadline: Duration::from_millis(100),
-            ..limits()
-        })
-        .await;
+        let server = start(ServerLimits { drain_deadline: Duration::from_millis(100), ..limits() }).await;
         let mut busy = connect(&server).await;
         busy.write_all(SLOW_REQUEST).await.unwrap();
         server.reached.notified().await;
@@ -308,11 +265,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_over_the_bound_waits_its_turn() {
-        let server = start(ServerLimits {
-            connections_max: 1,
-            ..limits()
-        })
-        .await;
+        let server = start(ServerLimits { connections_max: 1, ..limits() }).await;
         let mut first = connect(&server).await;
         first.write_all(SLOW_REQUEST).await.unwrap();
         server.reached.notified().await;
@@ -330,11 +283,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stop_is_heard_while_all_connections_are_taken() {
-        let server = start(ServerLimits {
-            connections_max: 1,
-            ..limits()
-        })
-        .await;
+        let server = start(ServerLimits { connections_max: 1, ..limits() }).await;
         let mut busy = connect(&server).await;
         busy.write_all(SLOW_REQUEST).await.unwrap();
         server.reached.notified().await;

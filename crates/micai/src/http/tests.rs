@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod admin;
+mod agents;
 mod document;
-mod harness;
 mod hardening;
+mod harness;
+mod reading;
+mod rules;
 mod try_agent;
 mod webhook;

@@ -52,9 +52,13 @@ pub(super) struct Accepted {
     params(Verification),
     responses(
         (status = 200, body = String, content_type = "text/plain", description = "The challenge."),
-        (status = 403, body = Problem, content_type = "application/problem+json",
-         description = "The token or the mode is wrong, no token is configured, or the challenge is not one."),
-    )
+        (
+            status = 403,
+            body = Problem,
+            content_type = "application/problem+json",
+            description = "The token or the mode is wrong, no token is configured, or the challenge is not one.",
+        ),
+    ),
 )]
 pub(super) async fn verify(
     State(state): State<HttpState>,
@@ -72,9 +76,7 @@ pub(super) async fn verify(
         return refused("hub.mode must be `subscribe` and hub.verify_token the configured verify token.");
     }
     if check.challenge.is_empty() || check.challenge.chars().count() > CHALLENGE_CHARACTERS_MAX {
-        return refused(&format!(
-            "hub.challenge must have 1 to {CHALLENGE_CHARACTERS_MAX} characters."
-        ));
+        return refused(&format!("hub.challenge must have 1 to {CHALLENGE_CHARACTERS_MAX} characters."));
     }
     Ok(check.challenge)
 }
@@ -84,13 +86,23 @@ pub(super) async fn verify(
     post,
     path = "/webhook",
     tag = "webhook",
-    params(("x-hub-signature-256" = String, Header, description = "`sha256=` and the HMAC-SHA256 of the raw body, keyed by the app secret.")),
+    params(
+        (
+            "x-hub-signature-256" = String,
+            Header,
+            description = "`sha256=` and the HMAC-SHA256 of the raw body, keyed by the app secret.",
+        ),
+    ),
     request_body(content = serde_json::Value, description = "A webhook of the WhatsApp Business Platform."),
     responses(
         (status = 200, body = Accepted, description = "Committed."),
-        (status = 401, body = Problem, content_type = "application/problem+json",
-         description = "The signature is missing or does not fit."),
-    )
+        (
+            status = 401,
+            body = Problem,
+            content_type = "application/problem+json",
+            description = "The signature is missing or does not fit.",
+        ),
+    ),
 )]
 pub(super) async fn receive(State(state): State<HttpState>, request: Request) -> Result<Json<Accepted>, Problem> {
     let header = request.headers().get(SIGNATURE_HEADER).cloned();
@@ -100,15 +112,13 @@ pub(super) async fn receive(State(state): State<HttpState>, request: Request) ->
     };
     let body = Bytes::from_request(request, &()).await.map_err(|error| unreadable(error, &state))?;
     let processed = state.ingest.take(Some(signature), &body).await.map_err(refusal)?;
-    Ok(Json(Accepted {
-        status: "accepted",
-        processed,
-    }))
+    Ok(Json(Accepted { status: "accepted", processed }))
 }
 
 fn unsigned(reason: impl std::fmt::Display) -> Problem {
     Problem::unauthorized(format!(
-        "The webhook is not signed with our app secret: {reason}. Compare MICAI_WHATSAPP_APP_SECRET with the app's settings."
+        "The webhook is not signed with our app secret: {reason}. Compare MICAI_WHATSAPP_APP_SECRET with the settings \
+         of the app."
     ))
 }
 

@@ -61,25 +61,24 @@ pub(super) fn split(facts: WebhookFacts, items_max: usize) -> Vec<WebhookFacts> 
 }
 
 /// Each item on its own, with the text to keep if even that is refused.
-pub(super) fn singles(facts: WebhookFacts) -> Vec<(WebhookFacts, String)> {
-    let mut singles = Vec::with_capacity(facts.item_count());
-    for message in facts.messages {
-        let raw = message.payload.to_string();
-        singles.push((WebhookFacts { messages: vec![message], ..WebhookFacts::default() }, raw));
-    }
-    for status in facts.statuses {
-        let raw = format!("{status:?}");
-        singles.push((WebhookFacts { statuses: vec![status], ..WebhookFacts::default() }, raw));
-    }
-    for preference in facts.preferences {
-        let raw = format!("{preference:?}");
-        singles.push((WebhookFacts { preferences: vec![preference], ..WebhookFacts::default() }, raw));
-    }
-    for event in facts.raw_events {
-        let raw = event.raw.clone();
-        singles.push((WebhookFacts { raw_events: vec![event], ..WebhookFacts::default() }, raw));
-    }
-    singles
+pub(super) fn singles(facts: &WebhookFacts) -> Vec<(WebhookFacts, String)> {
+    let none = WebhookFacts::default;
+    let messages = facts
+        .messages
+        .iter()
+        .map(|message| (WebhookFacts { messages: vec![message.clone()], ..none() }, message.payload.to_string()));
+    let statuses = facts
+        .statuses
+        .iter()
+        .map(|status| (WebhookFacts { statuses: vec![status.clone()], ..none() }, format!("{status:?}")));
+    let preferences = facts.preferences.iter().map(|preference| {
+        (WebhookFacts { preferences: vec![preference.clone()], ..none() }, format!("{preference:?}"))
+    });
+    let raw_events = facts
+        .raw_events
+        .iter()
+        .map(|event| (WebhookFacts { raw_events: vec![event.clone()], ..none() }, event.raw.clone()));
+    messages.chain(statuses).chain(preferences).chain(raw_events).collect()
 }
 
 enum Fact {

@@ -71,12 +71,13 @@ impl Ingest {
     /// Commits facts. Facts that the database refuses are committed one by one, and what is refused even alone is kept
     /// raw: one bad item costs nobody else anything, and WhatsApp need not repeat it for a week.
     async fn commit(&self, facts: WebhookFacts) -> Result<usize, IngestError> {
-        match self.store.ingest(Arc::new(facts.clone())).await {
+        let facts = Arc::new(facts);
+        match self.store.ingest(facts.clone()).await {
             Ok(receipt) => Ok(self.announce(receipt)),
             Err(StoreError::Refused(reason)) => {
                 tracing::warn!(%reason, items = facts.item_count(), "the database refuses a webhook; taking its items one by one");
                 let mut new_messages = 0;
-                for (single, raw) in convert::singles(facts) {
+                for (single, raw) in convert::singles(&facts) {
                     new_messages += self.commit_single(single, raw).await?;
                 }
                 Ok(new_messages)

@@ -42,11 +42,7 @@ impl MemoryQueue {
     /// A queue whose delayed keys become ready by `clock`, until `stop` is cancelled.
     pub fn start(clock: SharedClock, stop: CancellationToken) -> Self {
         let lane = || {
-            let lane = Arc::new(Lane {
-                state: Mutex::default(),
-                ready: Notify::new(),
-                delayed_changed: Notify::new(),
-            });
+            let lane = Arc::new(Lane { state: Mutex::default(), ready: Notify::new(), delayed_changed: Notify::new() });
             tokio::spawn(promote(lane.clone(), clock.clone(), stop.clone()));
             lane
         };

@@ -1,12 +1,16 @@
 //! The wake queue: which conversations have something to do. It carries keys, never content, and may be lost at any
 //! moment: the sweeper announces again whatever the database says is unfinished.
 
+mod dispatch;
 mod memory;
+mod unheard;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
+pub use dispatch::dispatch;
 pub use memory::MemoryQueue;
+pub use unheard::UnheardQueue;
 
 use crate::ids::ConversationId;
 

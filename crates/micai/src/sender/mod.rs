@@ -8,15 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::SharedClock;
 use crate::domain::outbound::{AttemptOutcome, NextSend, Refusal, SendCandidate, Settlement};
 use crate::ids::ConversationId;
-use crate::queue::{Topic, WakeQueue};
-use crate::store::{Store, StoreError};
+use crate::queue::{Topic, WakeQueue, dispatch};
+use crate::store::{Moved, Store, StoreError};
 use crate::transport::CloudApi;
 use policy::{Permission, Policy};
 
@@ -67,20 +66,12 @@ impl Sender {
 
     /// Serves conversations until `stop` is cancelled; calls under way are finished by `tasks`.
     pub async fn run(self, tasks: TaskTracker, stop: CancellationToken) {
-        let permits = Arc::new(Semaphore::new(self.limits.workers));
-        loop {
-            let Ok(permit) = permits.clone().acquire_owned().await else { return };
-            let conversation = tokio::select! {
-                () = stop.cancelled() => return,
-                conversation = self.queue.next(Topic::Send) => conversation,
-            };
+        let (queue, workers) = (self.queue.clone(), self.limits.workers);
+        dispatch(queue, Topic::Send, workers, tasks, stop.clone(), move |conversation| {
             let (sender, stop) = (self.clone(), stop.clone());
-            tasks.spawn(async move {
-                sender.serve(conversation, &stop).await;
-                sender.queue.done(Topic::Send, conversation);
-                drop(permit);
-            });
-        }
+            async move { sender.serve(conversation, &stop).await }
+        })
+        .await;
     }
 
     /// Sends what is due in one conversation, in order.
@@ -116,8 +107,7 @@ impl Sender {
             Permission::Cancel(error) => Refusal::Cancel(error),
         };
         tracing::info!(outbound_id = %candidate.id, refusal = refusal_word(&refusal), "not sent");
-        self.store.refuse_send(&candidate, &refusal).await?;
-        Ok(Step::Next)
+        Ok(after(self.store.refuse_send(&candidate, refusal).await?))
     }
 
     async fn attempt(&self, candidate: &SendCandidate) -> Result<Step, StoreError> {
@@ -140,17 +130,17 @@ impl Sender {
             http_status,
             outcome,
         };
-        self.settle(settlement).await?;
+        let moved = self.settle(settlement).await?;
         crate::crash::point("settle");
-        Ok(Step::Next)
+        Ok(after(moved))
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<(), StoreError> {
+    async fn settle(&self, settlement: Settlement) -> Result<Moved, StoreError> {
         let mut tries = 0;
         loop {
             tries += 1;
             match self.store.settle(settlement.clone()).await {
-                Ok(_) => return Ok(()),
+                Ok(moved) => return Ok(moved),
                 Err(error) if error.is_transient() && tries < SETTLE_TRIES_MAX => {
                     tracing::warn!(%error, outbound_id = %settlement.outbound_id, "the outcome of a call waits for the database");
                     tokio::time::sleep(SETTLE_PAUSE).await;
@@ -170,6 +160,11 @@ enum Step {
     Idle,
 }
 
+/// Spares the look into an outbox that is known to be empty.
+fn after(moved: Moved) -> Step {
+    if moved.more_waiting { Step::Next } else { Step::Idle }
+}
+
 fn refusal_word(refusal: &Refusal) -> &str {
     match refusal {
         Refusal::Hold(error) | Refusal::Cancel(error) => &error.reason,
@@ -184,7 +179,9 @@ fn log_outcome(candidate: &SendCandidate, outcome: &AttemptOutcome) {
         AttemptOutcome::RetryAt { not_before, error } => {
             tracing::warn!(%outbound_id, %not_before, reason = error.reason, code = error.code, "refused for now");
         }
-        AttemptOutcome::Held { error } => tracing::warn!(%outbound_id, reason = error.reason, code = error.code, "held"),
+        AttemptOutcome::Held { error } => {
+            tracing::warn!(%outbound_id, reason = error.reason, code = error.code, "held")
+        }
         AttemptOutcome::Failed { error } => {
             tracing::error!(%outbound_id, reason = error.reason, code = error.code, "given up");
         }

@@ -54,9 +54,8 @@ pub fn check(policy: &Policy, candidate: &SendCandidate, now: Timestamp) -> Perm
 
 /// Whether plain words may be sent to somebody who last wrote at `last_inbound_at`.
 pub fn window_is_open(policy: &Policy, last_inbound_at: Option<Timestamp>, now: Timestamp) -> bool {
-    last_inbound_at.is_some_and(|last| {
-        now < last + SignedDuration::from_secs(policy.window_seconds - WINDOW_MARGIN_SECONDS)
-    })
+    last_inbound_at
+        .is_some_and(|last| now < last + SignedDuration::from_secs(policy.window_seconds - WINDOW_MARGIN_SECONDS))
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! Time-driven upkeep of the ledger: calls whose process died become unknown, unknown sends that the open line proves
 //! lost are sent once more.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
+use crate::queue::{Topic, WakeQueue};
 use crate::store::{Store, StoreError};
 
 /// The bounds of reconciliation.
@@ -19,9 +22,15 @@ pub struct ReconcileLimits {
 }
 
 /// Looks until `stop` is cancelled.
-pub async fn run(store: Store, clock: SharedClock, limits: ReconcileLimits, stop: CancellationToken) {
+pub async fn run(
+    store: Store,
+    queue: Arc<dyn WakeQueue>,
+    clock: SharedClock,
+    limits: ReconcileLimits,
+    stop: CancellationToken,
+) {
     loop {
-        if let Err(error) = look(&store, &limits).await {
+        if let Err(error) = look(&store, queue.as_ref(), &limits).await {
             tracing::warn!(%error, "unknown sends could not be looked at; next time");
         }
         let next = clock.now() + SignedDuration::from_secs(limits.interval_seconds);
@@ -32,8 +41,8 @@ pub async fn run(store: Store, clock: SharedClock, limits: ReconcileLimits, stop
     }
 }
 
-/// One look. What it queues is announced by the sweeper.
-pub async fn look(store: &Store, limits: &ReconcileLimits) -> Result<(), StoreError> {
+/// One look.
+pub async fn look(store: &Store, queue: &dyn WakeQueue, limits: &ReconcileLimits) -> Result<(), StoreError> {
     if store.has_expired_calls(limits.call_seconds_max).await? {
         let expired = store.expire_calls(limits.call_seconds_max).await?;
         tracing::warn!(expired, "calls without an answer: it is not known whether they went out");
@@ -44,6 +53,7 @@ pub async fn look(store: &Store, limits: &ReconcileLimits) -> Result<(), StoreEr
                 outbound_id = %unknown.id,
                 "no status came although statuses of later messages did: it is sent once more"
             );
+            queue.announce(Topic::Send, &[unknown.conversation_id]);
         }
     }
     Ok(())

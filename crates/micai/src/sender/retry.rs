@@ -14,7 +14,13 @@ pub const BACKOFF_SECONDS_MAX: i64 = 2 * 3_600;
 const BACKOFF_MILLISECONDS_MIN: i64 = 200;
 
 /// The outcome of attempt number `attempt` (from 1) of a send that may be tried `attempts_max` times.
-pub fn outcome(delivery: Delivery, attempt: i32, attempts_max: i32, now: Timestamp, dice: &mut impl Rng) -> AttemptOutcome {
+pub fn outcome(
+    delivery: Delivery,
+    attempt: i32,
+    attempts_max: i32,
+    now: Timestamp,
+    dice: &mut impl Rng,
+) -> AttemptOutcome {
     let (refusal, error) = match delivery {
         Delivery::Accepted { provider_message_id } => return AttemptOutcome::Accepted { provider_message_id },
         Delivery::Unknown { error } => return AttemptOutcome::Unknown { error },

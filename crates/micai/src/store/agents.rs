@@ -10,7 +10,8 @@ use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
 use crate::domain::agent::{AgentId, AgentSettings, DEFAULT_AGENT_ID};
 use crate::domain::rule::{
-    KEYWORD_BYTES_PER_AGENT_MAX, KEYWORDS_PER_AGENT_MAX, PATTERNS_PER_AGENT_MAX, RULES_PER_AGENT_MAX, Rule, RuleAction, RuleKind,
+    KEYWORD_BYTES_PER_AGENT_MAX, KEYWORDS_PER_AGENT_MAX, PATTERNS_PER_AGENT_MAX, RULES_PER_AGENT_MAX, Rule, RuleAction,
+    RuleKind,
 };
 
 /// An agent as it stands.
@@ -69,11 +70,7 @@ impl Store {
     }
 
     /// Makes an agent; `None` when the id is taken.
-    pub async fn create_agent(
-        &self,
-        id: &AgentId,
-        settings: &AgentSettings,
-    ) -> Result<Option<AgentRow>, StoreError> {
+    pub async fn create_agent(&self, id: &AgentId, settings: &AgentSettings) -> Result<Option<AgentRow>, StoreError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         let is_new = insert_if_missing(&mut tx, id, now).await?;
@@ -85,11 +82,7 @@ impl Store {
     }
 
     /// Changes an agent; `None` when there is none of that id.
-    pub async fn update_agent(
-        &self,
-        id: &AgentId,
-        settings: &AgentSettings,
-    ) -> Result<Option<AgentRow>, StoreError> {
+    pub async fn update_agent(&self, id: &AgentId, settings: &AgentSettings) -> Result<Option<AgentRow>, StoreError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         write_settings(&mut tx, id, settings, now).await?;
@@ -201,12 +194,7 @@ impl Store {
     }
 
     /// At most `limit` rules (of one agent, or of all) whose ids come after `after`, by id.
-    pub async fn rules(
-        &self,
-        agent_id: Option<&AgentId>,
-        after: &str,
-        limit: i64,
-    ) -> Result<Vec<Rule>, StoreError> {
+    pub async fn rules(&self, agent_id: Option<&AgentId>, after: &str, limit: i64) -> Result<Vec<Rule>, StoreError> {
         let rows: Vec<RuleColumns> = match agent_id {
             Some(agent_id) => read!(&self.db, |pool, D| {
                 sqlx::query_as(
@@ -329,12 +317,7 @@ pub(super) async fn insert_if_missing(tx: &mut Tx, id: &AgentId, now: Timestamp)
     Ok(inserted > 0)
 }
 
-async fn write_settings(
-    tx: &mut Tx,
-    id: &AgentId,
-    settings: &AgentSettings,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+async fn write_settings(tx: &mut Tx, id: &AgentId, settings: &AgentSettings, now: Timestamp) -> Result<(), StoreError> {
     on!(tx, |connection, D| {
         sqlx::query(
             "UPDATE agents SET version = version + 1, name = $1, purpose = $2, persona = $3, fallback_reply = $4,
@@ -377,9 +360,13 @@ async fn no_room(tx: &mut Tx, rule: &Rule, keyword_bytes: usize) -> Result<Optio
     } else if after(row.keywords, keyword_count(rule)) > KEYWORDS_PER_AGENT_MAX {
         Some(format!("agent {agent} would have more than {KEYWORDS_PER_AGENT_MAX} keywords in all its rules"))
     } else if after(row.patterns, patterns) > PATTERNS_PER_AGENT_MAX {
-        Some(format!("agent {agent} would have more than {PATTERNS_PER_AGENT_MAX} regular expressions in all its rules"))
+        Some(format!(
+            "agent {agent} would have more than {PATTERNS_PER_AGENT_MAX} regular expressions in all its rules"
+        ))
     } else if after(row.bytes, keyword_bytes) > KEYWORD_BYTES_PER_AGENT_MAX {
-        Some(format!("agent {agent} would have more than {KEYWORD_BYTES_PER_AGENT_MAX} bytes of keywords in all its rules"))
+        Some(format!(
+            "agent {agent} would have more than {KEYWORD_BYTES_PER_AGENT_MAX} bytes of keywords in all its rules"
+        ))
     } else {
         None
     })
@@ -389,12 +376,7 @@ fn keyword_count(rule: &Rule) -> usize {
     rule.keywords.len() + usize::from(rule.prefix.is_some())
 }
 
-async fn upsert_rule(
-    tx: &mut Tx,
-    rule: &Rule,
-    keyword_bytes: usize,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+async fn upsert_rule(tx: &mut Tx, rule: &Rule, keyword_bytes: usize, now: Timestamp) -> Result<(), StoreError> {
     let count = i32::try_from(keyword_count(rule)).unwrap_or(i32::MAX);
     let bytes = i64::try_from(keyword_bytes).unwrap_or(i64::MAX);
     on!(tx, |connection, D| {

@@ -119,8 +119,8 @@ pub struct BindOutcome {
 }
 
 impl Store {
-    /// Binds every conversation of a contact to an agent, and makes contact, agent and the conversation on
-    /// `phone_number_id` if they are not there yet: clients bind people before they ever wrote.
+    /// Binds every conversation of a contact to an agent, and makes contact and agent if they are not there yet: clients
+    /// bind people before they ever wrote. Who has no conversation gets one on `phone_number_id`.
     pub async fn bind(
         &self,
         person: &Person,
@@ -135,34 +135,35 @@ impl Store {
         let contact_id = book.resolve(person);
         write_identities(&mut tx, &book.into_writes(), now).await?;
         let conversations = on!(&mut tx, |connection, D| {
-            sqlx::query(
-                "INSERT INTO conversations (id, contact_id, phone_number_id, mode, lease_token, created_at)
-                 VALUES ($1, $2, $3, $4, 0, $5) ON CONFLICT (contact_id, phone_number_id) DO NOTHING",
-            )
-            .bind(self.ids.uuid(now))
-            .bind(contact_id.0)
-            .bind(phone_number_id)
-            .bind(ConversationMode::Bot.as_str())
-            .bind(Ts(now))
-            .execute(&mut *connection)
-            .await?;
-            sqlx::query("UPDATE conversations SET agent_id = $1 WHERE contact_id = $2")
+            let bound = sqlx::query("UPDATE conversations SET agent_id = $1 WHERE contact_id = $2")
                 .bind(agent_id.as_str())
                 .bind(contact_id.0)
                 .execute(&mut *connection)
                 .await?
-                .rows_affected()
+                .rows_affected();
+            if bound == 0 {
+                sqlx::query(
+                    "INSERT INTO conversations (id, contact_id, phone_number_id, agent_id, mode, lease_token, created_at)
+                     VALUES ($1, $2, $3, $4, $5, 0, $6)
+                     ON CONFLICT (contact_id, phone_number_id) DO UPDATE SET agent_id = excluded.agent_id",
+                )
+                .bind(self.ids.uuid(now))
+                .bind(contact_id.0)
+                .bind(phone_number_id)
+                .bind(agent_id.as_str())
+                .bind(ConversationMode::Bot.as_str())
+                .bind(Ts(now))
+                .execute(&mut *connection)
+                .await?;
+            }
+            bound.max(1)
         });
         tx.commit().await?;
         Ok(BindOutcome { conversations })
     }
 
     /// At most `limit` conversations that began before `before`, the youngest first.
-    pub async fn conversations(
-        &self,
-        before: Option<Uuid>,
-        limit: i64,
-    ) -> Result<Vec<ConversationView>, StoreError> {
+    pub async fn conversations(&self, before: Option<Uuid>, limit: i64) -> Result<Vec<ConversationView>, StoreError> {
         let rows: Vec<ConversationColumns> = read!(&self.db, |pool, D| {
             sqlx::query_as(
                 "SELECT c.id, c.contact_id, p.name, p.username, c.phone_number_id, c.agent_id, c.mode,

@@ -17,6 +17,11 @@ use super::error::StoreError;
 
 /// How long a SQLite write waits for another process's lock before it is reported as unavailable.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pages of 4 KiB that the write-ahead log takes before they are moved into the database: 16 MiB. The default of a
+/// thousand would stop a loaded system every few commits; far more would stop it for longer.
+const SQLITE_CHECKPOINT_PAGES: &str = "4000";
+/// Cache of a connection; negative means KiB to SQLite.
+const SQLITE_CACHE_KIBIBYTES: &str = "-8000";
 /// How long a caller waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements kept prepared per connection.
@@ -60,6 +65,10 @@ impl Db {
                     .synchronous(SqliteSynchronous::Full)
                     .foreign_keys(true)
                     .busy_timeout(SQLITE_BUSY_TIMEOUT)
+                    .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT_PAGES)
+                    .pragma("cache_size", SQLITE_CACHE_KIBIBYTES)
+                    // Statements over many rows keep an undo log of their own; in a file it would cost more than they do.
+                    .pragma("temp_store", "MEMORY")
                     .statement_cache_capacity(PREPARED_STATEMENTS);
                 let pool = |connections| {
                     SqlitePoolOptions::new()

@@ -175,9 +175,7 @@ impl<'a> IdentityBook<'a> {
     }
 
     fn has_live_bsuid(&self, contact: ContactId) -> bool {
-        self.known
-            .iter()
-            .any(|one| one.is_live && one.contact_id == contact && one.address.kind == AddressKind::Bsuid)
+        self.known.iter().any(|one| one.is_live && one.contact_id == contact && one.address.kind == AddressKind::Bsuid)
     }
 
     fn create(&mut self) -> ContactId {

@@ -9,10 +9,10 @@ use sqlx::QueryBuilder;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::db::{Db, Ts, Tx, on, row};
+use super::db::{Ts, Tx, on, row};
 use super::error::StoreError;
 use super::identity::{ContactNames, IdentityBook, IdentityWrites, KnownIdentity};
-use super::lane::Commit;
+use super::lane::Verb;
 use super::statuses;
 use crate::domain::contact::{Address, AddressKind, PORTFOLIO_ID, Person};
 use crate::domain::conversation::ConversationMode;
@@ -37,19 +37,16 @@ pub struct IngestReceipt {
 }
 
 pub(super) struct Ingest {
-    pub db: Db,
     pub ids: Arc<Ids>,
 }
 
-impl Commit<Webhook, IngestReceipt> for Ingest {
-    fn commit<'a>(&'a self, webhooks: &'a [Webhook]) -> BoxFuture<'a, Result<Vec<IngestReceipt>, StoreError>> {
-        Box::pin(async {
-            match self.run(webhooks).await {
-                // Another process met the same person at the same moment: the second look finds the contact.
-                Err(StoreError::Refused(_)) => self.run(webhooks).await,
-                outcome => outcome,
-            }
-        })
+impl Verb<Webhook, IngestReceipt> for Ingest {
+    fn run<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        webhooks: &'a [Webhook],
+    ) -> BoxFuture<'a, Result<Vec<IngestReceipt>, StoreError>> {
+        Box::pin(self.ingest(tx, webhooks))
     }
 
     fn weight(&self, webhook: &Webhook) -> usize {
@@ -58,22 +55,20 @@ impl Commit<Webhook, IngestReceipt> for Ingest {
 }
 
 impl Ingest {
-    async fn run(&self, webhooks: &[Webhook]) -> Result<Vec<IngestReceipt>, StoreError> {
+    async fn ingest(&self, tx: &mut Tx, webhooks: &[Webhook]) -> Result<Vec<IngestReceipt>, StoreError> {
         let Some(now) = webhooks.iter().map(|webhook| webhook.received_at).max() else { return Ok(Vec::new()) };
         let mut receipts = vec![IngestReceipt::default(); webhooks.len()];
-        let mut tx = self.db.begin().await?;
-        let placed = self.place_messages(&mut tx, webhooks, now).await?;
-        let new = insert_messages(&mut tx, &placed).await?;
+        let placed = self.place_messages(tx, webhooks, now).await?;
+        let new = insert_messages(tx, &placed).await?;
         credit(&mut receipts, &placed, &new);
         let opened = opened_windows(&placed, &new);
-        let mut wake_sends = release_held(&mut tx, &opened, now).await?;
+        let mut wake_sends = release_held(tx, &opened, now).await?;
         let statuses: Vec<_> = webhooks
             .iter()
             .flat_map(|webhook| webhook.facts.statuses.iter().map(|status| (status, webhook.received_at)))
             .collect();
-        wake_sends.extend(statuses::apply(&mut tx, &self.ids, &statuses).await?);
-        self.insert_raw_events(&mut tx, webhooks).await?;
-        tx.commit().await?;
+        wake_sends.extend(statuses::apply(tx, &self.ids, &statuses).await?);
+        self.insert_raw_events(tx, webhooks).await?;
         if let Some(first) = receipts.first_mut() {
             // Wakes are hints for anybody: one receipt of the batch carries them all.
             first.wake_sends = wake_sends;
@@ -112,14 +107,16 @@ impl Ingest {
         write_identities(tx, &writes, now).await?;
         write_preferences(tx, &stopped, now).await?;
         let conversations = self.upsert_conversations(tx, &contacts, now).await?;
-        Ok(contacts
+        contacts
             .into_iter()
-            .filter_map(|(webhook, received_at, message, contact_id, id)| {
+            .map(|(webhook, received_at, message, contact_id, id)| {
                 let key = (contact_id, message.phone_number_id.clone());
-                let conversation_id = *conversations.get(&key)?;
-                Some(Placed { webhook, received_at, message, conversation_id, id })
+                let conversation_id = *conversations
+                    .get(&key)
+                    .ok_or_else(|| StoreError::Unreadable("a conversation that was just written".to_owned()))?;
+                Ok(Placed { webhook, received_at, message, conversation_id, id })
             })
-            .collect())
+            .collect()
     }
 
     async fn upsert_conversations(
@@ -253,15 +250,15 @@ pub(super) async fn load_identities(
         });
         sql.push(
             ") SELECT DISTINCT i.id, i.kind, i.value, i.contact_id, i.superseded_at, c.name, c.username
+               -- CROSS JOIN keeps SQLite from walking through all identities in search of the few that are wanted.
                FROM wanted w
-               JOIN contact_identities k ON k.portfolio_id = ",
+               CROSS JOIN contact_identities k
+               CROSS JOIN contact_identities i
+               CROSS JOIN contacts c
+               WHERE k.kind = w.kind AND k.value = w.value AND i.contact_id = k.contact_id AND c.id = k.contact_id
+                 AND k.portfolio_id = ",
         );
         sql.push_bind(PORTFOLIO_ID);
-        sql.push(
-            "  AND k.kind = w.kind AND k.value = w.value
-               JOIN contact_identities i ON i.contact_id = k.contact_id
-               JOIN contacts c ON c.id = i.contact_id",
-        );
         sql.build_query_as().persistent(false).fetch_all(connection).await?
     });
     let mut known = Vec::with_capacity(rows.len());
@@ -277,12 +274,8 @@ pub(super) async fn load_identities(
 }
 
 /// Writes what the book decided. The unique index on live identities makes a second process that met the same person
-/// at the same moment fail here; its batch is tried again and then finds the contact.
-pub(super) async fn write_identities(
-    tx: &mut Tx,
-    writes: &IdentityWrites,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+/// at the same moment fail here; its batch is committed again on its own and then finds the contact.
+pub(super) async fn write_identities(tx: &mut Tx, writes: &IdentityWrites, now: Timestamp) -> Result<(), StoreError> {
     on!(tx, |connection, D| {
         if !writes.new_contacts.is_empty() {
             let mut sql = QueryBuilder::<D>::new("INSERT INTO contacts (id, name, username, created_at) ");
@@ -353,11 +346,7 @@ async fn merge_contacts(tx: &mut Tx, from: ContactId, into: ContactId) -> Result
     Ok(())
 }
 
-async fn write_preferences(
-    tx: &mut Tx,
-    stopped: &[(ContactId, bool)],
-    now: Timestamp,
-) -> Result<(), StoreError> {
+async fn write_preferences(tx: &mut Tx, stopped: &[(ContactId, bool)], now: Timestamp) -> Result<(), StoreError> {
     for (contact_id, marketing_stopped) in stopped {
         on!(tx, |connection, D| {
             sqlx::query("UPDATE contacts SET marketing_stopped_at = $1 WHERE id = $2")
@@ -434,9 +423,8 @@ async fn release_held(
         return Ok(Vec::new());
     }
     let rows: Vec<HeldRow> = on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new(
-            "UPDATE outbound_messages SET state = 'queued', not_before = NULL, updated_at = ",
-        );
+        let mut sql =
+            QueryBuilder::<D>::new("UPDATE outbound_messages SET state = 'queued', not_before = NULL, updated_at = ");
         sql.push_bind(Ts(now));
         // The list of states is the partial index's own condition, word for word: SQLite uses the index only then.
         sql.push(

@@ -1,14 +1,23 @@
-//! Shared commits: whoever writes on a hot path hands its item to a lane, which commits all that has gathered while the
-//! previous commit was in flight. No timer: an idle system answers at once, a loaded one shares each flush.
+//! Shared commits: whoever writes on a hot path hands its item to a lane, and a train commits all that has gathered in all
+//! lanes while the previous commit was in flight. No timer: an idle system answers at once, a loaded one shares each
+//! flush. One train for all verbs, since what costs is the flush, and SQLite has one writer anyway.
+
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::db::{Db, Tx};
 use super::error::StoreError;
 
-/// A handle to a lane; the lane ends when the last handle is gone.
+/// Commits in a row that the first lane may have to itself while the others wait. Webhooks are on a clock that we do not
+/// hold; replies can come some milliseconds later.
+const EXPRESS_TRIPS_MAX: u32 = 16;
+
+/// A handle to a lane. When all handles are gone, the lane's last items are committed and it ends.
 pub(super) struct Lane<I, O> {
     jobs: mpsc::Sender<Job<I, O>>,
+    waiting: Arc<Notify>,
 }
 
 struct Job<I, O> {
@@ -16,11 +25,14 @@ struct Job<I, O> {
     answer: oneshot::Sender<Result<O, StoreError>>,
 }
 
-/// Commits a slice of items in one transaction and answers one outcome an item, in their order.
-pub(super) trait Commit<I, O>: Send + 'static {
-    fn commit<'a>(&'a self, items: &'a [I]) -> BoxFuture<'a, Result<Vec<O>, StoreError>>;
+/// A verb over a slice of items, inside a transaction that somebody else begins and commits. One outcome an item, in
+/// their order.
+pub(super) trait Verb<I, O>: Send + Sync + 'static {
+    fn run<'a>(&'a self, tx: &'a mut Tx, items: &'a [I]) -> BoxFuture<'a, Result<Vec<O>, StoreError>>;
     /// How many of a batch's places an item takes.
-    fn weight(&self, item: &I) -> usize;
+    fn weight(&self, _item: &I) -> usize {
+        1
+    }
 }
 
 /// How much a lane may hold.
@@ -28,18 +40,216 @@ pub(super) trait Commit<I, O>: Send + 'static {
 pub(super) struct LaneBounds {
     /// Items that may wait; one more is refused at once.
     pub waiting_items_max: usize,
-    /// Weight of one transaction.
+    /// Weight of what one transaction takes.
     pub batch_weight_max: usize,
 }
 
-impl<I: Send + Sync + 'static, O: Send + 'static> Lane<I, O> {
-    /// Starts the lane's task.
-    pub fn start(bounds: LaneBounds, verb: impl Commit<I, O> + Sync) -> Self {
-        let (jobs, waiting) = mpsc::channel(bounds.waiting_items_max);
-        tokio::spawn(run(waiting, bounds.batch_weight_max, verb));
-        Self { jobs }
+/// The lanes that share commits, before they run.
+pub(super) struct Train {
+    db: Db,
+    cars: Vec<Box<dyn Car>>,
+    waiting: Arc<Notify>,
+}
+
+impl Train {
+    pub fn new(db: Db) -> Self {
+        Self { db, cars: Vec::new(), waiting: Arc::new(Notify::new()) }
     }
 
+    /// Adds a lane. Within a transaction the lanes run in the order of adding; the first one goes ahead of the others when
+    /// there is much to do.
+    pub fn lane<I, O>(&mut self, bounds: LaneBounds, verb: impl Verb<I, O>) -> Lane<I, O>
+    where
+        I: Send + Sync + 'static,
+        O: Send + 'static,
+    {
+        let (jobs, arriving) = mpsc::channel(bounds.waiting_items_max);
+        self.cars.push(Box::new(LaneCar {
+            verb,
+            arriving,
+            carried_over: None,
+            batch_weight_max: bounds.batch_weight_max,
+            weight: 0,
+            items: Vec::new(),
+            answers: Vec::new(),
+            outcomes: Vec::new(),
+        }));
+        Lane { jobs, waiting: self.waiting.clone() }
+    }
+
+    /// Commits until every lane has ended.
+    pub async fn run(mut self) {
+        let mut express_trips = 0;
+        loop {
+            let waiting = self.waiting.notified();
+            self.cars.retain_mut(|car| car.load() != Load::Ended);
+            if self.cars.is_empty() {
+                return;
+            }
+            if self.cars.iter().all(|car| car.is_empty()) {
+                waiting.await;
+                continue;
+            }
+            let is_express = !self.cars[0].is_empty() && express_trips < EXPRESS_TRIPS_MAX;
+            express_trips = if is_express { express_trips + 1 } else { 0 };
+            let coupled = if is_express { 1 } else { self.cars.len() };
+            commit(&self.db, &mut self.cars[..coupled]).await;
+        }
+    }
+}
+
+async fn commit(db: &Db, cars: &mut [Box<dyn Car>]) {
+    match commit_together(db, cars).await {
+        Ok(()) => cars.iter_mut().for_each(|car| car.deliver(Ok(()))),
+        Err(StoreError::Unavailable(reason)) => {
+            let error = StoreError::Unavailable(reason);
+            cars.iter_mut().for_each(|car| car.deliver(Err(error.clone())));
+        }
+        // Somebody's data is refused: each lane on its own, so that the others get through.
+        Err(_) => {
+            for car in cars {
+                car.commit_alone(db).await;
+            }
+        }
+    }
+}
+
+async fn commit_together(db: &Db, cars: &mut [Box<dyn Car>]) -> Result<(), StoreError> {
+    let mut tx = db.begin().await?;
+    for car in cars.iter_mut().filter(|car| !car.is_empty()) {
+        car.run(&mut tx).await?;
+    }
+    tx.commit().await
+}
+
+#[derive(PartialEq, Eq)]
+enum Load {
+    Open,
+    Ended,
+}
+
+/// A lane as the train sees it, whatever its items are.
+trait Car: Send {
+    /// Takes what waits, up to the bound.
+    fn load(&mut self) -> Load;
+    fn is_empty(&self) -> bool;
+    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Hands out the outcomes of the run, or the error that befell all.
+    fn deliver(&mut self, committed: Result<(), StoreError>);
+    /// Commits the batch in transactions of its own and hands out the outcomes.
+    fn commit_alone<'a>(&'a mut self, db: &'a Db) -> BoxFuture<'a, ()>;
+}
+
+struct LaneCar<I, O, V> {
+    verb: V,
+    arriving: mpsc::Receiver<Job<I, O>>,
+    /// An item that did not fit into the last batch.
+    carried_over: Option<Job<I, O>>,
+    batch_weight_max: usize,
+    /// Of the items; they may have been loaded over several trips that other lanes had to themselves.
+    weight: usize,
+    items: Vec<I>,
+    answers: Vec<oneshot::Sender<Result<O, StoreError>>>,
+    outcomes: Vec<O>,
+}
+
+impl<I: Send + Sync + 'static, O: Send + 'static, V: Verb<I, O>> Car for LaneCar<I, O, V> {
+    fn load(&mut self) -> Load {
+        loop {
+            let job = match self.carried_over.take().map_or_else(|| self.arriving.try_recv(), Ok) {
+                Ok(job) => job,
+                Err(mpsc::error::TryRecvError::Disconnected) if self.items.is_empty() => return Load::Ended,
+                Err(_) => return Load::Open,
+            };
+            let weight = self.verb.weight(&job.item);
+            if self.weight + weight > self.batch_weight_max && !self.items.is_empty() {
+                self.carried_over = Some(job);
+                return Load::Open;
+            }
+            self.weight += weight;
+            self.items.push(job.item);
+            self.answers.push(job.answer);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.outcomes = checked(self.verb.run(tx, &self.items).await?, self.items.len())?;
+            Ok(())
+        })
+    }
+
+    fn deliver(&mut self, committed: Result<(), StoreError>) {
+        let outcomes = std::mem::take(&mut self.outcomes).into_iter().map(Ok);
+        let answers = self.answers.drain(..);
+        // A caller that is gone does not want its answer.
+        match committed {
+            Ok(()) => answers.zip(outcomes).for_each(|(answer, outcome)| drop(answer.send(outcome))),
+            Err(error) => answers.for_each(|answer| drop(answer.send(Err(error.clone())))),
+        }
+        self.items.clear();
+        self.weight = 0;
+    }
+
+    fn commit_alone<'a>(&'a mut self, db: &'a Db) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let outcomes = commit_or_halve(db, &self.verb, &self.items).await;
+            for (answer, outcome) in self.answers.drain(..).zip(outcomes) {
+                drop(answer.send(outcome));
+            }
+            self.items.clear();
+            self.weight = 0;
+            self.outcomes.clear();
+        })
+    }
+}
+
+/// Commits a batch. One that is refused because of its data is halved until the culprit stands alone, so that a bad
+/// item never takes its neighbours with it.
+fn commit_or_halve<'a, I, O, V>(db: &'a Db, verb: &'a V, items: &'a [I]) -> BoxFuture<'a, Vec<Result<O, StoreError>>>
+where
+    I: Send + Sync + 'static,
+    O: Send + 'static,
+    V: Verb<I, O>,
+{
+    Box::pin(async move {
+        if items.is_empty() {
+            return Vec::new();
+        }
+        let committed = async {
+            let mut tx = db.begin().await?;
+            let outcomes = checked(verb.run(&mut tx, items).await?, items.len())?;
+            tx.commit().await?;
+            Ok(outcomes)
+        };
+        match committed.await {
+            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+            Err(StoreError::Unavailable(reason)) => {
+                items.iter().map(|_| Err(StoreError::Unavailable(reason.clone()))).collect()
+            }
+            Err(error) if items.len() == 1 => vec![Err(error)],
+            Err(_) => {
+                let (left, right) = items.split_at(items.len() / 2);
+                let mut outcomes = commit_or_halve(db, verb, left).await;
+                outcomes.extend(commit_or_halve(db, verb, right).await);
+                outcomes
+            }
+        }
+    })
+}
+
+fn checked<O>(outcomes: Vec<O>, items: usize) -> Result<Vec<O>, StoreError> {
+    match outcomes.len() == items {
+        true => Ok(outcomes),
+        false => Err(StoreError::Unreadable(format!("{} outcomes for {items} items", outcomes.len()))),
+    }
+}
+
+impl<I, O> Lane<I, O> {
     /// Hands in an item and waits for its commit. The item is committed even when the caller stops waiting.
     pub async fn submit(&self, item: I) -> Result<O, StoreError> {
         let (answer, outcome) = oneshot::channel();
@@ -49,135 +259,96 @@ impl<I: Send + Sync + 'static, O: Send + 'static> Lane<I, O> {
                 mpsc::error::TrySendError::Closed(_) => "the writer has stopped".to_owned(),
             })
         })?;
+        self.waiting.notify_one();
         outcome.await.map_err(|_| StoreError::Unavailable("the writer has stopped".to_owned()))?
     }
 }
 
-async fn run<I: Send + Sync, O: Send>(
-    mut waiting: mpsc::Receiver<Job<I, O>>,
-    batch_weight_max: usize,
-    verb: impl Commit<I, O> + Sync,
-) {
-    let mut carried_over = None;
-    loop {
-        let first = match carried_over.take() {
-            Some(job) => job,
-            None => match waiting.recv().await {
-                Some(job) => job,
-                None => return,
-            },
-        };
-        let mut weight = verb.weight(&first.item);
-        let (mut items, mut answers) = (vec![first.item], vec![first.answer]);
-        while let Ok(job) = waiting.try_recv() {
-            weight += verb.weight(&job.item);
-            if weight > batch_weight_max {
-                carried_over = Some(job);
-                break;
-            }
-            items.push(job.item);
-            answers.push(job.answer);
-        }
-        let outcomes = commit_or_halve(&verb, &items).await;
-        for (answer, outcome) in answers.into_iter().zip(outcomes) {
-            // A caller that is gone does not want its answer.
-            let _ = answer.send(outcome);
-        }
+impl<I, O> Drop for Lane<I, O> {
+    fn drop(&mut self) {
+        // The train looks up and sees that the lane has ended.
+        self.waiting.notify_one();
     }
-}
-
-/// Commits a batch. One that is refused because of its data is halved until the culprit stands alone, so that a bad
-/// item never takes its neighbours with it.
-fn commit_or_halve<'a, I: Send + Sync, O: Send>(
-    verb: &'a (impl Commit<I, O> + Sync),
-    items: &'a [I],
-) -> BoxFuture<'a, Vec<Result<O, StoreError>>> {
-    Box::pin(async move {
-        match verb.commit(items).await {
-            Ok(outcomes) if outcomes.len() == items.len() => outcomes.into_iter().map(Ok).collect(),
-            Ok(outcomes) => {
-                let error = StoreError::Unreadable(format!("{} outcomes for {} items", outcomes.len(), items.len()));
-                items.iter().map(|_| Err(error.clone())).collect()
-            }
-            Err(error) if error.is_transient() || items.len() == 1 => {
-                items.iter().map(|_| Err(error.clone())).collect()
-            }
-            Err(_) => {
-                let (left, right) = items.split_at(items.len() / 2);
-                let mut outcomes = commit_or_halve(verb, left).await;
-                outcomes.extend(commit_or_halve(verb, right).await);
-                outcomes
-            }
-        }
-    })
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
+    use super::super::db::Location;
     use super::*;
 
-    /// Refuses odd batches that hold 13; remembers the size of each batch it was given.
+    /// Doubles numbers; refuses batches that hold 13, and remembers the size of each batch that it was given.
     struct Fussy {
         batches: Arc<Mutex<Vec<usize>>>,
         gate: Arc<tokio::sync::Semaphore>,
     }
 
-    impl Commit<u32, u32> for Fussy {
-        fn commit<'a>(&'a self, items: &'a [u32]) -> BoxFuture<'a, Result<Vec<u32>, StoreError>> {
+    impl Verb<u32, u32> for Fussy {
+        fn run<'a>(&'a self, _: &'a mut Tx, items: &'a [u32]) -> BoxFuture<'a, Result<Vec<u32>, StoreError>> {
             Box::pin(async move {
-                self.gate.acquire().await.unwrap().forget();
                 self.batches.lock().unwrap().push(items.len());
+                self.gate.acquire().await.unwrap().forget();
                 if items.contains(&13) {
                     return Err(StoreError::Refused("thirteen".to_owned()));
                 }
                 Ok(items.iter().map(|item| item * 2).collect())
             })
         }
-
-        fn weight(&self, _: &u32) -> usize {
-            1
-        }
     }
 
-    fn lane(waiting_items_max: usize) -> (Lane<u32, u32>, Arc<Mutex<Vec<usize>>>, Arc<tokio::sync::Semaphore>) {
+    struct Stage {
+        _folder: tempfile::TempDir,
+        fussy: Lane<u32, u32>,
+        neighbour: Lane<u32, u32>,
+        batches: Arc<Mutex<Vec<usize>>>,
+        gate: Arc<tokio::sync::Semaphore>,
+    }
+
+    async fn stage(waiting_items_max: usize) -> Stage {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::Sqlite { path: folder.path().join("lane.db"), readers_max: 1 };
+        let mut train = Train::new(Db::connect(&location).await.unwrap());
         let batches = Arc::new(Mutex::new(Vec::new()));
         let gate = Arc::new(tokio::sync::Semaphore::new(0));
         let bounds = LaneBounds { waiting_items_max, batch_weight_max: 8 };
-        (Lane::start(bounds, Fussy { batches: batches.clone(), gate: gate.clone() }), batches, gate)
+        let fussy = train.lane(bounds, Fussy { batches: batches.clone(), gate: gate.clone() });
+        let open = Arc::new(tokio::sync::Semaphore::new(1_000));
+        let neighbour = train.lane(bounds, Fussy { batches: Arc::default(), gate: open });
+        tokio::spawn(train.run());
+        Stage { _folder: folder, fussy, neighbour, batches, gate }
     }
 
     #[tokio::test]
     async fn a_bad_item_fails_alone_and_its_neighbours_commit() {
-        let (lane, batches, gate) = lane(64);
-        let submitted: Vec<_> = [1, 2, 13, 4, 5, 6, 7].into_iter().map(|item| lane.submit(item)).collect();
-        gate.add_permits(100);
-        let outcomes = futures_util::future::join_all(submitted).await;
-        for (item, outcome) in [1, 2, 13, 4, 5, 6, 7].into_iter().zip(outcomes) {
+        let stage = stage(64).await;
+        stage.gate.add_permits(100);
+        let numbers = [1, 2, 13, 4, 5, 6, 7];
+        let submitted = futures_util::future::join_all(numbers.map(|item| stage.fussy.submit(item)));
+        let (outcomes, beside) = tokio::join!(submitted, stage.neighbour.submit(21));
+        for (item, outcome) in numbers.into_iter().zip(outcomes) {
             match item {
                 13 => assert!(matches!(outcome, Err(StoreError::Refused(_)))),
                 _ => assert_eq!(outcome.unwrap(), item * 2),
             }
         }
-        assert!(batches.lock().unwrap().len() > 1, "the batch was halved");
+        assert_eq!(beside.unwrap(), 42, "the other lane gets through");
+        assert!(stage.batches.lock().unwrap().len() > 2, "the batch was halved");
     }
 
     #[tokio::test]
     async fn items_gather_while_a_commit_is_in_flight_and_the_bounds_hold() {
-        let (lane, batches, gate) = lane(10);
-        let lane = Arc::new(lane);
+        let stage = Arc::new(stage(10).await);
         let first = tokio::spawn({
-            let lane = lane.clone();
-            async move { lane.submit(1).await }
+            let stage = stage.clone();
+            async move { stage.fussy.submit(1).await }
         });
-        // Let the lane take the first item and wait inside its commit.
-        while lane.jobs.capacity() < 10 || batches.lock().unwrap().is_empty() && gate.available_permits() > 0 {
+        // The first item is in its commit, which waits at the gate.
+        while stage.batches.lock().unwrap().is_empty() {
             tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-        let mut waiting: Vec<_> = (0..20).map(|item| Box::pin(lane.submit(100 + item))).collect();
+        let mut waiting: Vec<_> = (0..20).map(|item| Box::pin(stage.fussy.submit(100 + item))).collect();
         let mut refused = 0;
         for submit in &mut waiting {
             if let Some(Err(error)) = futures_util::FutureExt::now_or_never(submit) {
@@ -186,11 +357,11 @@ mod tests {
             }
         }
         assert_eq!(refused, 10, "no more than ten may wait");
-        gate.add_permits(100);
+        stage.gate.add_permits(100);
         assert_eq!(first.await.unwrap().unwrap(), 2);
-        while batches.lock().unwrap().iter().sum::<usize>() < 11 {
+        while stage.batches.lock().unwrap().iter().sum::<usize>() < 11 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(*batches.lock().unwrap(), [1, 8, 2], "what gathered shares commits of at most eight");
+        assert_eq!(*stage.batches.lock().unwrap(), [1, 8, 2], "what gathered shares commits of at most eight");
     }
 }

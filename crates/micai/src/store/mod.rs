@@ -1,6 +1,6 @@
 //! The database: one struct, one verb a transaction. Every statement is written once and runs on SQLite and Postgres.
 //!
-//! Verbs on hot paths (ingest, claim, finish, begin, settle) go through [`lane`]s that share commits; the rest run on
+//! Verbs on hot paths (ingest, claim, finish, begin, settle) go through lanes that share commits (`lane.rs`); the rest run on
 //! their own. No verb knows what calls it.
 
 mod agents;
@@ -25,15 +25,16 @@ pub use db::Location;
 pub use error::StoreError;
 pub use ingest::IngestReceipt;
 pub use migrate::SchemaStatus;
+pub use outbox::Moved;
 pub use reports::{Backlog, OutboundView};
 
 use crate::clock::SharedClock;
 use crate::domain::inbound::WebhookFacts;
-use crate::domain::outbound::Settlement;
+use crate::domain::outbound::NextSend;
 use crate::domain::turn::{Claim, FinishOutcome, FinishedTurn};
 use crate::ids::{ConversationId, Ids};
 use db::Db;
-use lane::{Lane, LaneBounds};
+use lane::{Lane, LaneBounds, Train};
 
 /// Webhooks that may wait for their commit; beyond that the caller is told to come back.
 const INGEST_WAITING_MAX: usize = 4_096;
@@ -57,8 +58,10 @@ struct Lanes {
     ingest: Lane<ingest::Webhook, IngestReceipt>,
     claim: Lane<turns::ClaimRequest, Option<Claim>>,
     finish: Lane<FinishedTurn, FinishOutcome>,
+    next: Lane<outbox::NextRequest, NextSend>,
     begin: Lane<outbox::Begin, bool>,
-    settle: Lane<Settlement, bool>,
+    refuse: Lane<outbox::Refuse, Moved>,
+    settle: Lane<outbox::Settle, Moved>,
 }
 
 impl Store {
@@ -70,13 +73,17 @@ impl Store {
         let db = Db::connect(location).await?;
         let ingest = LaneBounds { waiting_items_max: INGEST_WAITING_MAX, batch_weight_max: INGEST_BATCH_ROWS_MAX };
         let work = LaneBounds { waiting_items_max: WORK_WAITING_MAX, batch_weight_max: WORK_BATCH_MAX };
+        let mut train = Train::new(db.clone());
         let lanes = Lanes {
-            ingest: Lane::start(ingest, ingest::Ingest { db: db.clone(), ids: ids.clone() }),
-            claim: Lane::start(work, turns::ClaimVerb { db: db.clone() }),
-            finish: Lane::start(work, turns::FinishVerb { db: db.clone() }),
-            begin: Lane::start(work, outbox::BeginVerb { db: db.clone() }),
-            settle: Lane::start(work, outbox::SettleVerb { db: db.clone(), clock: clock.clone() }),
+            ingest: train.lane(ingest, ingest::Ingest { ids: ids.clone() }),
+            settle: train.lane(work, outbox::SettleVerb),
+            finish: train.lane(work, turns::FinishVerb),
+            claim: train.lane(work, turns::ClaimVerb),
+            next: train.lane(work, outbox::NextVerb),
+            refuse: train.lane(work, outbox::RefuseVerb),
+            begin: train.lane(work, outbox::BeginVerb),
         };
+        tokio::spawn(train.run());
         Ok(Self { db, ids, clock, lanes: Arc::new(lanes) })
     }
 
@@ -108,10 +115,5 @@ impl Store {
     /// Commits a finished turn with everything that follows from it and lets go of the lease.
     pub async fn finish(&self, turn: FinishedTurn) -> Result<FinishOutcome, StoreError> {
         self.lanes.finish.submit(turn).await
-    }
-
-    /// Writes the outcome of an attempt. `false` when the row had moved on and nothing was to be written.
-    pub async fn settle(&self, settlement: Settlement) -> Result<bool, StoreError> {
-        self.lanes.settle.submit(settlement).await
     }
 }

@@ -1,6 +1,6 @@
 //! The outbox: what is next in a conversation, the intent before a call, and the outcome after it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -9,10 +9,9 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
-use super::db::{Db, Ts, Tx, on, read, row};
+use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
-use super::lane::Commit;
-use crate::clock::SharedClock;
+use super::lane::Verb;
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::outbound::{
     AttemptOutcome, MessageBody, NextSend, Refusal, SendCandidate, SendError, SendState, Settlement,
@@ -21,6 +20,31 @@ use crate::ids::{ConversationId, OutboundId};
 
 /// Rows at the head of an outbox that decide what is next.
 const HEAD_ROWS_MAX: i64 = 8;
+
+/// What became of a row that was to move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    /// Whether it moved; if not, somebody else had moved it meanwhile.
+    pub moved: bool,
+    /// Whether something waits in the outbox of its conversation.
+    pub more_waiting: bool,
+}
+
+/// The question what is next in an outbox. It writes nothing and travels with the others all the same: asked one by one
+/// it would cost more than everything else.
+pub(super) struct NextRequest {
+    conversation_id: ConversationId,
+    unknown_deadline_seconds: i64,
+    now: Timestamp,
+}
+
+pub(super) struct NextVerb;
+
+impl Verb<NextRequest, NextSend> for NextVerb {
+    fn run<'a>(&'a self, tx: &'a mut Tx, items: &'a [NextRequest]) -> BoxFuture<'a, Result<Vec<NextSend>, StoreError>> {
+        Box::pin(next(tx, items))
+    }
+}
 
 /// The intent to call, written before the call.
 pub(super) struct Begin {
@@ -31,32 +55,43 @@ pub(super) struct Begin {
     now: Timestamp,
 }
 
-pub(super) struct BeginVerb {
-    pub db: Db,
-}
+pub(super) struct BeginVerb;
 
-impl Commit<Begin, bool> for BeginVerb {
-    fn commit<'a>(&'a self, begins: &'a [Begin]) -> BoxFuture<'a, Result<Vec<bool>, StoreError>> {
-        Box::pin(begin(&self.db, begins))
-    }
-
-    fn weight(&self, _: &Begin) -> usize {
-        1
+impl Verb<Begin, bool> for BeginVerb {
+    fn run<'a>(&'a self, tx: &'a mut Tx, items: &'a [Begin]) -> BoxFuture<'a, Result<Vec<bool>, StoreError>> {
+        Box::pin(begin(tx, items))
     }
 }
 
-pub(super) struct SettleVerb {
-    pub db: Db,
-    pub clock: SharedClock,
+/// What policy decided instead of a call.
+pub(super) struct Refuse {
+    conversation_id: ConversationId,
+    id: OutboundId,
+    /// Attempts made before.
+    attempts: i32,
+    refusal: Refusal,
+    now: Timestamp,
 }
 
-impl Commit<Settlement, bool> for SettleVerb {
-    fn commit<'a>(&'a self, settlements: &'a [Settlement]) -> BoxFuture<'a, Result<Vec<bool>, StoreError>> {
-        Box::pin(settle(&self.db, self.clock.now(), settlements))
-    }
+pub(super) struct RefuseVerb;
 
-    fn weight(&self, _: &Settlement) -> usize {
-        1
+impl Verb<Refuse, Moved> for RefuseVerb {
+    fn run<'a>(&'a self, tx: &'a mut Tx, items: &'a [Refuse]) -> BoxFuture<'a, Result<Vec<Moved>, StoreError>> {
+        Box::pin(refuse(tx, items))
+    }
+}
+
+/// The outcome of a call, with the time of writing.
+pub(super) struct Settle {
+    pub settlement: Settlement,
+    pub now: Timestamp,
+}
+
+pub(super) struct SettleVerb;
+
+impl Verb<Settle, Moved> for SettleVerb {
+    fn run<'a>(&'a self, tx: &'a mut Tx, items: &'a [Settle]) -> BoxFuture<'a, Result<Vec<Moved>, StoreError>> {
+        Box::pin(settle(tx, items))
     }
 }
 
@@ -68,39 +103,8 @@ impl Store {
         conversation_id: ConversationId,
         unknown_deadline_seconds: i64,
     ) -> Result<NextSend, StoreError> {
-        let now = self.clock.now();
-        let rows: Vec<HeadRow> = read!(&self.db, |pool, D| {
-            sqlx::query_as(
-                "SELECT o.id, o.phone_number_id, o.to_kind, o.to_value, o.body, o.state, o.attempts, o.not_before,
-                        o.sending_at, o.ignores_opt_out, c.last_inbound_at, p.opted_out_at
-                 FROM outbound_messages o
-                 JOIN conversations c ON c.id = o.conversation_id
-                 JOIN contacts p ON p.id = c.contact_id
-                 WHERE o.conversation_id = $1
-                   AND o.state IN ('queued', 'sending', 'unknown', 'held') AND o.state <> 'held'
-                 ORDER BY o.id LIMIT $2",
-            )
-            .bind(conversation_id.0)
-            .bind(HEAD_ROWS_MAX)
-            .fetch_all(pool)
-            .await?
-        });
-        for row in rows {
-            let settles_by = row
-                .sending_at
-                .map_or(now, |at| at.0 + jiff::SignedDuration::from_secs(unknown_deadline_seconds));
-            match row.state.as_str() {
-                "sending" => return Ok(NextSend::Busy),
-                "unknown" if settles_by > now => return Ok(NextSend::WaitUntil(settles_by)),
-                "unknown" => continue,
-                _ => {}
-            }
-            return Ok(match row.not_before {
-                Some(at) if at.0 > now => NextSend::WaitUntil(at.0),
-                _ => NextSend::Due(Box::new(read_candidate(conversation_id, row)?)),
-            });
-        }
-        Ok(NextSend::Nothing)
+        let request = NextRequest { conversation_id, unknown_deadline_seconds, now: self.clock.now() };
+        self.lanes.next.submit(request).await
     }
 
     /// Writes the intent to call, as attempt `candidate.attempts + 1`. `false` when somebody else was quicker.
@@ -114,33 +118,21 @@ impl Store {
         self.lanes.begin.submit(begin).await
     }
 
-    /// Writes what policy decided instead of a call. `false` when the row had moved on.
-    pub async fn refuse_send(&self, candidate: &SendCandidate, refusal: &Refusal) -> Result<bool, StoreError> {
-        let (state, error, request) = match refusal {
-            Refusal::Hold(error) => (SendState::Held, Some(error), None),
-            Refusal::Suppress { request } => (SendState::Suppressed, None, Some(request)),
-            Refusal::Cancel(error) => (SendState::Cancelled, Some(error), None),
+    /// Writes what policy decided instead of a call.
+    pub async fn refuse_send(&self, candidate: &SendCandidate, refusal: Refusal) -> Result<Moved, StoreError> {
+        let refuse = Refuse {
+            conversation_id: candidate.conversation_id,
+            id: candidate.id,
+            attempts: candidate.attempts,
+            refusal,
+            now: self.clock.now(),
         };
-        let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
-        let changed = on!(&mut tx, |connection, D| {
-            sqlx::query(
-                "UPDATE outbound_messages SET state = $1, error = $2, request = $3, updated_at = $4
-                 WHERE conversation_id = $5 AND id = $6 AND state = 'queued' AND attempts = $7",
-            )
-            .bind(state.as_str())
-            .bind(error.map(Json))
-            .bind(request.map(Json))
-            .bind(Ts(now))
-            .bind(candidate.conversation_id.0)
-            .bind(candidate.id.0)
-            .bind(candidate.attempts)
-            .execute(connection)
-            .await?
-            .rows_affected()
-        });
-        tx.commit().await?;
-        Ok(changed > 0)
+        self.lanes.refuse.submit(refuse).await
+    }
+
+    /// Writes the outcome of an attempt.
+    pub async fn settle(&self, settlement: Settlement) -> Result<Moved, StoreError> {
+        self.lanes.settle.submit(Settle { settlement, now: self.clock.now() }).await
     }
 
     /// Conversations behind `after` with a send that was due before `due_before` and is not under way: what the sweeper
@@ -172,6 +164,7 @@ row! { struct ConversationRow { conversation_id: Uuid } }
 row! { struct MovedRow { id: Uuid } }
 row! {
     struct HeadRow {
+        conversation_id: Uuid,
         id: Uuid,
         phone_number_id: String,
         to_kind: String,
@@ -185,6 +178,56 @@ row! {
         last_inbound_at: Option<Ts>,
         opted_out_at: Option<Ts>,
     }
+}
+
+async fn next(tx: &mut Tx, requests: &[NextRequest]) -> Result<Vec<NextSend>, StoreError> {
+    let rows: Vec<HeadRow> = on!(tx, |connection, D| {
+        let mut sql = QueryBuilder::<D>::new(
+            "SELECT o.conversation_id, o.id, o.phone_number_id, o.to_kind, o.to_value, o.body, o.state, o.attempts,
+                    o.not_before, o.sending_at, o.ignores_opt_out, c.last_inbound_at, p.opted_out_at
+             FROM (SELECT h.conversation_id, h.id,
+                          row_number() OVER (PARTITION BY h.conversation_id ORDER BY h.id) AS place
+                   FROM outbound_messages h
+                   WHERE h.state IN ('queued', 'sending', 'unknown', 'held')
+                     AND h.state IN ('queued', 'sending', 'unknown') AND h.conversation_id IN (",
+        );
+        let mut list = sql.separated(", ");
+        for request in requests {
+            list.push_bind(request.conversation_id.0);
+        }
+        sql.push(
+            ")) n
+             JOIN outbound_messages o ON o.conversation_id = n.conversation_id AND o.id = n.id
+             JOIN conversations c ON c.id = o.conversation_id
+             JOIN contacts p ON p.id = c.contact_id
+             WHERE n.place <= ",
+        );
+        sql.push_bind(HEAD_ROWS_MAX).push(" ORDER BY o.conversation_id, o.id");
+        sql.build_query_as().persistent(false).fetch_all(connection).await?
+    });
+    let mut heads: HashMap<Uuid, Vec<HeadRow>> = HashMap::new();
+    for row in rows {
+        heads.entry(row.conversation_id).or_default().push(row);
+    }
+    requests.iter().map(|request| first_in_line(request, heads.remove(&request.conversation_id.0))).collect()
+}
+
+fn first_in_line(request: &NextRequest, head: Option<Vec<HeadRow>>) -> Result<NextSend, StoreError> {
+    let patience = jiff::SignedDuration::from_secs(request.unknown_deadline_seconds);
+    for row in head.unwrap_or_default() {
+        let settles_by = row.sending_at.map_or(request.now, |at| at.0 + patience);
+        match row.state.as_str() {
+            "sending" => return Ok(NextSend::Busy),
+            "unknown" if settles_by > request.now => return Ok(NextSend::WaitUntil(settles_by)),
+            "unknown" => continue,
+            _ => {}
+        }
+        return Ok(match row.not_before {
+            Some(at) if at.0 > request.now => NextSend::WaitUntil(at.0),
+            _ => NextSend::Due(Box::new(read_candidate(request.conversation_id, row)?)),
+        });
+    }
+    Ok(NextSend::Nothing)
 }
 
 fn read_candidate(conversation_id: ConversationId, row: HeadRow) -> Result<SendCandidate, StoreError> {
@@ -202,9 +245,8 @@ fn read_candidate(conversation_id: ConversationId, row: HeadRow) -> Result<SendC
     })
 }
 
-async fn begin(db: &Db, begins: &[Begin]) -> Result<Vec<bool>, StoreError> {
-    let mut tx = db.begin().await?;
-    let moved: Vec<MovedRow> = on!(&mut tx, |connection, D| {
+async fn begin(tx: &mut Tx, begins: &[Begin]) -> Result<Vec<bool>, StoreError> {
+    let moved: Vec<MovedRow> = on!(&mut *tx, |connection, D| {
         let mut sql = QueryBuilder::<D>::new("WITH v (conversation_id, id, attempts, at) AS (");
         sql.push_values(begins, |mut row, begin| {
             row.push_bind(begin.conversation_id.0)
@@ -228,7 +270,7 @@ async fn begin(db: &Db, begins: &[Begin]) -> Result<Vec<bool>, StoreError> {
     let moved: HashSet<Uuid> = moved.into_iter().map(|row| row.id).collect();
     let won: Vec<&Begin> = begins.iter().filter(|begin| moved.contains(&begin.id.0)).collect();
     if !won.is_empty() {
-        on!(&mut tx, |connection, D| {
+        on!(&mut *tx, |connection, D| {
             let mut sql = QueryBuilder::<D>::new(
                 "INSERT INTO delivery_attempts (conversation_id, outbound_id, attempt, started_at) ",
             );
@@ -241,9 +283,64 @@ async fn begin(db: &Db, begins: &[Begin]) -> Result<Vec<bool>, StoreError> {
             sql.build().persistent(false).execute(connection).await?;
         });
     }
-    tx.commit().await?;
     let mut answered = HashSet::new();
     Ok(begins.iter().map(|begin| moved.contains(&begin.id.0) && answered.insert(begin.id)).collect())
+}
+
+async fn refuse(tx: &mut Tx, refusals: &[Refuse]) -> Result<Vec<Moved>, StoreError> {
+    let moved: Vec<MovedRow> = on!(&mut *tx, |connection, D| {
+        let mut sql = QueryBuilder::<D>::new("WITH v (conversation_id, id, attempts, state, error, request, at) AS (");
+        sql.push_values(refusals, |mut row, refuse| {
+            let (state, error, request) = match &refuse.refusal {
+                Refusal::Hold(error) => (SendState::Held, Some(error), None),
+                Refusal::Suppress { request } => (SendState::Suppressed, None, Some(request)),
+                Refusal::Cancel(error) => (SendState::Cancelled, Some(error), None),
+            };
+            row.push_bind(refuse.conversation_id.0)
+                .push_bind(refuse.id.0)
+                .push_bind(refuse.attempts)
+                .push_bind(state.as_str())
+                .push_bind(error.map(Json))
+                .push_bind(request.map(Json))
+                .push_bind(Ts(refuse.now));
+        });
+        sql.push(
+            ") UPDATE outbound_messages SET state = v.state, error = v.error, request = v.request, updated_at = v.at
+               FROM v
+               WHERE outbound_messages.conversation_id = v.conversation_id AND outbound_messages.id = v.id
+                 AND outbound_messages.state = 'queued' AND outbound_messages.attempts = v.attempts
+               RETURNING outbound_messages.id",
+        );
+        sql.build_query_as().persistent(false).fetch_all(connection).await?
+    });
+    let moved: HashSet<Uuid> = moved.into_iter().map(|row| row.id).collect();
+    let waiting = waiting(tx, refusals.iter().map(|refuse| refuse.conversation_id)).await?;
+    let outcome = |refuse: &Refuse| Moved {
+        moved: moved.contains(&refuse.id.0),
+        more_waiting: waiting.contains(&refuse.conversation_id.0),
+    };
+    Ok(refusals.iter().map(outcome).collect())
+}
+
+/// Which of these conversations have something in their outbox.
+async fn waiting(
+    tx: &mut Tx,
+    conversations: impl Iterator<Item = ConversationId>,
+) -> Result<HashSet<Uuid>, StoreError> {
+    let rows: Vec<ConversationRow> = on!(tx, |connection, D| {
+        let mut sql = QueryBuilder::<D>::new(
+            "SELECT DISTINCT conversation_id FROM outbound_messages
+             WHERE state IN ('queued', 'sending', 'unknown', 'held') AND state IN ('queued', 'sending', 'unknown')
+               AND conversation_id IN (",
+        );
+        let mut list = sql.separated(", ");
+        for conversation in conversations {
+            list.push_bind(conversation.0);
+        }
+        sql.push(")");
+        sql.build_query_as().persistent(false).fetch_all(connection).await?
+    });
+    Ok(rows.into_iter().map(|row| row.conversation_id).collect())
 }
 
 /// How an outcome stands in the row.
@@ -253,10 +350,11 @@ struct Written<'a> {
     not_before: Option<Timestamp>,
     provider_message_id: Option<&'a str>,
     error: Option<&'a SendError>,
+    at: Timestamp,
 }
 
-fn written(settlement: &Settlement) -> Written<'_> {
-    let (state, not_before, provider_message_id, error) = match &settlement.outcome {
+fn written(settle: &Settle) -> Written<'_> {
+    let (state, not_before, provider_message_id, error) = match &settle.settlement.outcome {
         AttemptOutcome::Accepted { provider_message_id } => {
             (SendState::Sent, None, Some(provider_message_id.as_str()), None)
         }
@@ -265,23 +363,26 @@ fn written(settlement: &Settlement) -> Written<'_> {
         AttemptOutcome::Failed { error } => (SendState::Failed, None, None, Some(error)),
         AttemptOutcome::Unknown { error } => (SendState::Unknown, None, None, Some(error)),
     };
-    Written { settlement, state, not_before, provider_message_id, error }
+    Written { settlement: &settle.settlement, state, not_before, provider_message_id, error, at: settle.now }
 }
 
-async fn settle(db: &Db, now: Timestamp, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
+async fn settle(tx: &mut Tx, settlements: &[Settle]) -> Result<Vec<Moved>, StoreError> {
     let rows: Vec<Written<'_>> = settlements.iter().map(written).collect();
-    let mut tx = db.begin().await?;
-    let moved = move_rows(&mut tx, &rows, now).await?;
+    let moved = move_rows(tx, &rows).await?;
     // A status may have been quicker than the answer to the call: the row keeps its place on the ladder and learns
     // WhatsApp's id.
-    name_rows(&mut tx, &rows).await?;
-    close_attempts(&mut tx, &rows, now).await?;
-    tx.commit().await?;
-    Ok(settlements.iter().map(|settlement| moved.contains(&settlement.outbound_id.0)).collect())
+    name_rows(tx, &rows).await?;
+    close_attempts(tx, &rows).await?;
+    let waiting = waiting(tx, rows.iter().map(|one| one.settlement.conversation_id)).await?;
+    let outcome = |one: &Written<'_>| Moved {
+        moved: moved.contains(&one.settlement.outbound_id.0),
+        more_waiting: waiting.contains(&one.settlement.conversation_id.0),
+    };
+    Ok(rows.iter().map(outcome).collect())
 }
 
 /// Only the attempt that is under way moves its row, or the late truth about one that was declared unknown.
-async fn move_rows(tx: &mut Tx, rows: &[Written<'_>], now: Timestamp) -> Result<HashSet<Uuid>, StoreError> {
+async fn move_rows(tx: &mut Tx, rows: &[Written<'_>]) -> Result<HashSet<Uuid>, StoreError> {
     let moved: Vec<MovedRow> = on!(tx, |connection, D| {
         let mut sql = QueryBuilder::<D>::new(
             "WITH v (conversation_id, id, attempt, state, not_before, provider_message_id, error, at) AS (",
@@ -294,7 +395,7 @@ async fn move_rows(tx: &mut Tx, rows: &[Written<'_>], now: Timestamp) -> Result<
                 .push_bind(one.not_before.map(Ts))
                 .push_bind(one.provider_message_id)
                 .push_bind(one.error.map(Json))
-                .push_bind(Ts(now));
+                .push_bind(Ts(one.at));
         });
         sql.push(
             ") UPDATE outbound_messages SET state = v.state, not_before = v.not_before, error = v.error,
@@ -333,7 +434,7 @@ async fn name_rows(tx: &mut Tx, rows: &[Written<'_>]) -> Result<(), StoreError> 
     Ok(())
 }
 
-async fn close_attempts(tx: &mut Tx, rows: &[Written<'_>], now: Timestamp) -> Result<(), StoreError> {
+async fn close_attempts(tx: &mut Tx, rows: &[Written<'_>]) -> Result<(), StoreError> {
     on!(tx, |connection, D| {
         let mut sql = QueryBuilder::<D>::new(
             "WITH v (conversation_id, outbound_id, attempt, outcome, http_status, error, at) AS (",
@@ -345,7 +446,7 @@ async fn close_attempts(tx: &mut Tx, rows: &[Written<'_>], now: Timestamp) -> Re
                 .push_bind(outcome_word(&one.settlement.outcome))
                 .push_bind(one.settlement.http_status)
                 .push_bind(one.error.map(Json))
-                .push_bind(Ts(now));
+                .push_bind(Ts(one.at));
         });
         sql.push(
             ") UPDATE delivery_attempts SET finished_at = v.at, outcome = v.outcome, http_status = v.http_status,

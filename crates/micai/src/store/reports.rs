@@ -73,10 +73,7 @@ impl Store {
             .fetch_one(pool)
             .await?
         });
-        Ok(Backlog {
-            oldest_pending_at: row.pending.map(|at| at.0),
-            oldest_queued_at: row.queued.map(|at| at.0),
-        })
+        Ok(Backlog { oldest_pending_at: row.pending.map(|at| at.0), oldest_queued_at: row.queued.map(|at| at.0) })
     }
 
     /// Messages and sends that are not at rest: waiting for a turn, queued or under way.

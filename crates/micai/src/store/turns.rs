@@ -9,9 +9,9 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
-use super::db::{Db, Ts, Tx, on, read, row};
+use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
-use super::lane::Commit;
+use super::lane::Verb;
 use crate::domain::agent::{AgentId, DEFAULT_AGENT_ID};
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::conversation::ConversationMode;
@@ -21,9 +21,9 @@ use crate::domain::turn::{Claim, Effect, FinishOutcome, FinishedTurn};
 use crate::ids::{ContactId, ConversationId, InboundId};
 
 /// Messages that one turn takes; the rest follows in the next.
-pub const TURN_MESSAGES_MAX: i64 = 20;
+const TURN_MESSAGES_MAX: i64 = 20;
 /// Turns over the same message that may fail before it is put aside as dead.
-pub const TURN_FAILURES_MAX: i32 = 5;
+const TURN_FAILURES_MAX: i32 = 5;
 
 pub(super) struct ClaimRequest {
     pub conversation_id: ConversationId,
@@ -31,31 +31,27 @@ pub(super) struct ClaimRequest {
     pub lease_seconds: i64,
 }
 
-pub(super) struct ClaimVerb {
-    pub db: Db,
-}
+pub(super) struct ClaimVerb;
 
-impl Commit<ClaimRequest, Option<Claim>> for ClaimVerb {
-    fn commit<'a>(&'a self, requests: &'a [ClaimRequest]) -> BoxFuture<'a, Result<Vec<Option<Claim>>, StoreError>> {
-        Box::pin(claim(&self.db, requests))
-    }
-
-    fn weight(&self, _: &ClaimRequest) -> usize {
-        1
+impl Verb<ClaimRequest, Option<Claim>> for ClaimVerb {
+    fn run<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        requests: &'a [ClaimRequest],
+    ) -> BoxFuture<'a, Result<Vec<Option<Claim>>, StoreError>> {
+        Box::pin(claim(tx, requests))
     }
 }
 
-pub(super) struct FinishVerb {
-    pub db: Db,
-}
+pub(super) struct FinishVerb;
 
-impl Commit<FinishedTurn, FinishOutcome> for FinishVerb {
-    fn commit<'a>(&'a self, turns: &'a [FinishedTurn]) -> BoxFuture<'a, Result<Vec<FinishOutcome>, StoreError>> {
-        Box::pin(finish(&self.db, turns))
-    }
-
-    fn weight(&self, _: &FinishedTurn) -> usize {
-        1
+impl Verb<FinishedTurn, FinishOutcome> for FinishVerb {
+    fn run<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        turns: &'a [FinishedTurn],
+    ) -> BoxFuture<'a, Result<Vec<FinishOutcome>, StoreError>> {
+        Box::pin(finish(tx, turns))
     }
 }
 
@@ -77,7 +73,7 @@ impl Store {
     }
 
     /// Notes that a turn over the claimed messages failed and gives the lease back. A message whose turns have failed
-    /// [`TURN_FAILURES_MAX`] times is put aside as dead, so that it does not stand in the way of the next ones.
+    /// five times is put aside as dead, so that it does not stand in the way of the next ones.
     pub async fn fail_turn(&self, claim: &Claim, error: &str) -> Result<(), StoreError> {
         let mut tx = self.db.begin().await?;
         let held = on!(&mut tx, |connection, D| {
@@ -184,22 +180,20 @@ row! {
     }
 }
 
-async fn claim(db: &Db, requests: &[ClaimRequest]) -> Result<Vec<Option<Claim>>, StoreError> {
+async fn claim(tx: &mut Tx, requests: &[ClaimRequest]) -> Result<Vec<Option<Claim>>, StoreError> {
     let Some(now) = requests.iter().map(|request| request.now).max() else { return Ok(Vec::new()) };
     let lease_seconds = requests.iter().map(|request| request.lease_seconds).max().unwrap_or_default();
-    let mut tx = db.begin().await?;
-    let leases = take_leases(&mut tx, requests, now, now + SignedDuration::from_secs(lease_seconds)).await?;
+    let leases = take_leases(tx, requests, now, now + SignedDuration::from_secs(lease_seconds)).await?;
     let mut claims = HashMap::new();
     if !leases.is_empty() {
         let ids: Vec<Uuid> = leases.iter().map(|lease| lease.id).collect();
-        let mut pending = load_pending(&mut tx, &ids).await?;
-        for context in load_contexts(&mut tx, &ids).await? {
+        let mut pending = load_pending(tx, &ids).await?;
+        for context in load_contexts(tx, &ids).await? {
             let Some(lease) = leases.iter().find(|lease| lease.id == context.id) else { continue };
             let pending = pending.remove(&context.id).unwrap_or_default();
             claims.insert(context.id, assemble(context, lease.lease_token, pending)?);
         }
     }
-    tx.commit().await?;
     Ok(requests.iter().map(|request| claims.remove(&request.conversation_id.0)).collect())
 }
 
@@ -314,21 +308,19 @@ fn assemble(context: ContextRow, lease_token: i64, pending: Vec<PendingMessage>)
     })
 }
 
-async fn finish(db: &Db, turns: &[FinishedTurn]) -> Result<Vec<FinishOutcome>, StoreError> {
-    let mut tx = db.begin().await?;
-    let held = let_go(&mut tx, turns).await?;
+async fn finish(tx: &mut Tx, turns: &[FinishedTurn]) -> Result<Vec<FinishOutcome>, StoreError> {
+    let held = let_go(tx, turns).await?;
     let counted: Vec<&FinishedTurn> = turns.iter().filter(|turn| held.contains(&turn.conversation_id.0)).collect();
     let mut waiting = HashSet::new();
     if !counted.is_empty() {
-        mark_messages(&mut tx, &counted).await?;
-        insert_turns(&mut tx, &counted).await?;
-        insert_replies(&mut tx, &counted).await?;
+        mark_messages(tx, &counted).await?;
+        insert_turns(tx, &counted).await?;
+        insert_replies(tx, &counted).await?;
         for turn in counted.iter().filter(|turn| !turn.effects.is_empty()) {
-            apply_effects(&mut tx, turn).await?;
+            apply_effects(tx, turn).await?;
         }
-        waiting = still_pending(&mut tx, &counted).await?;
+        waiting = still_pending(tx, &counted).await?;
     }
-    tx.commit().await?;
     Ok(turns
         .iter()
         .map(|turn| match held.contains(&turn.conversation_id.0) {
@@ -357,10 +349,8 @@ async fn let_go(tx: &mut Tx, turns: &[FinishedTurn]) -> Result<HashSet<Uuid>, St
 }
 
 async fn mark_messages(tx: &mut Tx, turns: &[&FinishedTurn]) -> Result<(), StoreError> {
-    let marks: Vec<(&FinishedTurn, InboundId, InboundState)> = turns
-        .iter()
-        .flat_map(|turn| turn.messages.iter().map(|(message, state)| (*turn, *message, *state)))
-        .collect();
+    let marks: Vec<(&FinishedTurn, InboundId, InboundState)> =
+        turns.iter().flat_map(|turn| turn.messages.iter().map(|(message, state)| (*turn, *message, *state))).collect();
     if marks.is_empty() {
         return Ok(());
     }
@@ -403,7 +393,8 @@ async fn insert_replies(tx: &mut Tx, turns: &[&FinishedTurn]) -> Result<(), Stor
         return Ok(());
     }
     on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new("WITH v (conversation_id, id, idempotency_key, turn_id, answers, to_kind,");
+        let mut sql =
+            QueryBuilder::<D>::new("WITH v (conversation_id, id, idempotency_key, turn_id, answers, to_kind,");
         sql.push(" to_value, kind, body, ignores_opt_out, state, attempts, resends, created_at) AS (");
         sql.push_values(&replies, |mut row, (turn, reply)| {
             row.push_bind(turn.conversation_id.0)

@@ -81,7 +81,10 @@ impl CloudApi {
     /// Sends one message. Returns the HTTP status of the answer, where there was one, and what became of the call.
     pub async fn deliver(&self, candidate: &SendCandidate) -> (Option<i32>, Delivery) {
         let Some(client) = &self.client else {
-            return (None, refusal(Verdict::Auth, "no_access_token", "No access token is set: set MICAI_WHATSAPP_ACCESS_TOKEN."));
+            return (
+                None,
+                refusal(Verdict::Auth, "no_access_token", "No access token is set: set MICAI_WHATSAPP_ACCESS_TOKEN."),
+            );
         };
         let prepared = client.for_phone_number(&candidate.phone_number_id).map_err(|error| error.to_string());
         let (client, message) = match prepared.and_then(|client| Ok((client, build(candidate)?))) {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,7 +16,7 @@ use crate::clock::SharedClock;
 use crate::domain::outbound::{NewOutbound, reply_key};
 use crate::domain::turn::{Claim, FinishOutcome, FinishedTurn};
 use crate::ids::{ConversationId, Ids};
-use crate::queue::{Topic, WakeQueue};
+use crate::queue::{Topic, WakeQueue, dispatch};
 use crate::store::{Store, StoreError};
 use agents::AgentCache;
 
@@ -68,20 +67,12 @@ impl Worker {
 
     /// Takes turns until `stop` is cancelled; turns under way are finished by `tasks`.
     pub async fn run(self, tasks: TaskTracker, stop: CancellationToken) {
-        let permits = Arc::new(Semaphore::new(self.limits.workers));
-        loop {
-            let Ok(permit) = permits.clone().acquire_owned().await else { return };
-            let conversation = tokio::select! {
-                () = stop.cancelled() => return,
-                conversation = self.queue.next(Topic::Turn) => conversation,
-            };
+        let (queue, workers) = (self.queue.clone(), self.limits.workers);
+        dispatch(queue, Topic::Turn, workers, tasks, stop.clone(), move |conversation| {
             let (worker, stop) = (self.clone(), stop.clone());
-            tasks.spawn(async move {
-                worker.serve(conversation, &stop).await;
-                worker.queue.done(Topic::Turn, conversation);
-                drop(permit);
-            });
-        }
+            async move { worker.serve(conversation, &stop).await }
+        })
+        .await;
     }
 
     /// Takes the turns that wait in one conversation.

@@ -35,9 +35,8 @@ async fn dies_after(point: &str) {
 
     let living = Process::serve(&database, &url, &[UNKNOWN_DEADLINE], &[]);
     simulator.set_webhook(Some(&format!("http://{}/webhook", living.address))).unwrap();
-    let replies = |phone: &str| {
-        simulator.chat(phone).unwrap().iter().filter(|bubble| bubble.author == Author::Business).count()
-    };
+    let replies =
+        |phone: &str| simulator.chat(phone).unwrap().iter().filter(|bubble| bubble.author == Author::Business).count();
     let until = async |what: &str, holds: &dyn Fn() -> bool| {
         let begun = std::time::Instant::now();
         while !holds() {

@@ -1,10 +1,14 @@
 //! The stories: the platform as its users meet it. One binary, one file a theme.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod chat;
 mod crash;
+mod faults;
 mod harness;
+mod ingest;
 mod postgres;
 mod process;
+mod queue;
 mod sender;
 mod store;
 mod turn;

@@ -5,20 +5,56 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
 /// The account that owns the server's files when the stories run as root, which Postgres refuses.
 const ACCOUNT: &str = "postgres";
 
-/// A running server. Stopped when dropped.
-pub struct Postgres {
+/// An empty database on a server.
+pub enum Postgres {
+    /// A server of our own; stopped when dropped.
+    Private(Private),
+    /// A database of our own on a shared server, where no server programs are installed.
+    Shared(Box<PgConnectOptions>),
+}
+
+impl Postgres {
+    /// Starts a server, or makes a database on the one that `MICAI_TEST_POSTGRES_URL` names.
+    pub async fn start() -> Self {
+        match std::env::var("MICAI_TEST_POSTGRES_URL") {
+            Ok(url) => Self::Shared(Box::new(database_on(&url).await)),
+            Err(_) => Self::Private(Private::start()),
+        }
+    }
+
+    /// How to reach it.
+    pub fn options(&self) -> PgConnectOptions {
+        match self {
+            Self::Private(server) => server.options(),
+            Self::Shared(options) => options.as_ref().clone(),
+        }
+    }
+}
+
+async fn database_on(url: &str) -> PgConnectOptions {
+    let options: PgConnectOptions = url.parse().expect("MICAI_TEST_POSTGRES_URL is an address");
+    let name = format!("story_{}", uuid::Uuid::now_v7().simple());
+    let mut connection = options.connect().await.expect("the shared server answers");
+    // The name is ours: letters, digits and underscores.
+    let made = sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await;
+    made.expect("a database can be made");
+    options.database(&name)
+}
+
+/// A private cluster.
+pub struct Private {
     server: Child,
     folder: tempfile::TempDir,
 }
 
-impl Postgres {
-    /// Makes a cluster and starts it.
-    pub fn start() -> Self {
+impl Private {
+    fn start() -> Self {
         let programs = programs();
         let folder = tempfile::Builder::new().prefix("pg").tempdir().expect("a folder");
         let data = folder.path().join("data");
@@ -43,8 +79,7 @@ impl Postgres {
         started
     }
 
-    /// How to reach it.
-    pub fn options(&self) -> PgConnectOptions {
+    fn options(&self) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass().socket(self.folder.path()).username("micai").database("postgres")
     }
 
@@ -62,7 +97,7 @@ impl Postgres {
     }
 }
 
-impl Drop for Postgres {
+impl Drop for Private {
     fn drop(&mut self) {
         // SIGINT: a fast shutdown that removes its shared memory.
         let _ = Command::new("kill").arg("-INT").arg(self.server.id().to_string()).status();
@@ -76,7 +111,8 @@ fn programs() -> PathBuf {
     }
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = installed.map(|entry| entry.path().join("bin")).filter(|bin| bin.join("initdb").exists()).max();
-    newest.expect("a Postgres server is installed: bin/test installs one; or set MICAI_TEST_POSTGRES_BIN to its programs")
+    newest
+        .expect("a Postgres server is installed: bin/test installs one; or set MICAI_TEST_POSTGRES_BIN to its programs")
 }
 
 fn is_root() -> bool {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::harness::{PATIENCE, settings, variable};
@@ -12,14 +12,28 @@ use crate::harness::{PATIENCE, settings, variable};
 /// A running `micai`. Killed when dropped.
 pub struct Process {
     child: Child,
+    /// Where HTTP is served; port 0 in a role that serves none.
     pub address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Process {
     /// Starts `micai serve` and waits until it is ready.
     pub fn serve(database: &Path, api_url: &str, changes: &[(&str, &str)], environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_micai"))
-            .arg("serve")
+        let mut command = Command::new(env!("CARGO_BIN_EXE_micai"));
+        command.arg("serve");
+        Self::run(command, database, api_url, changes, environment)
+    }
+
+    /// Runs a command that becomes `micai` and waits until it is ready.
+    pub fn run(
+        mut command: Command,
+        database: &Path,
+        api_url: &str,
+        changes: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut child = command
             .env_clear()
             .envs(settings(database, api_url, changes).iter().map(|(key, value)| (variable(key), value.clone())))
             .env("MICAI_LOG_FORMAT", "json")
@@ -27,8 +41,19 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .expect("micai starts");
-        let address = ready_address(&mut child);
-        Self { child, address }
+        let log = Arc::default();
+        let address = ready_address(&mut child, &log);
+        Self { child, address, log }
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ever said so in its log.
+    pub fn has_said(&self, beginning: &str) -> bool {
+        self.log.lock().expect("a log").iter().any(|message| message.starts_with(beginning))
     }
 
     /// Waits until the process has ended by itself.
@@ -59,21 +84,23 @@ impl Drop for Process {
 }
 
 /// Reads the log until it says `ready`; the rest is read on, so that the process never waits for us.
-fn ready_address(child: &mut Child) -> SocketAddr {
+fn ready_address(child: &mut Child, said: &Arc<Mutex<Vec<String>>>) -> SocketAddr {
+    let said = said.clone();
     let log = BufReader::new(child.stderr.take().expect("a log"));
     let (ready, is_ready) = mpsc::channel();
     std::thread::spawn(move || {
         for line in log.lines().map_while(Result::ok) {
             let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+            said.lock().expect("a log").push(entry["message"].as_str().unwrap_or_default().to_owned());
             if entry["message"] == "ready" {
                 let address = entry["address"].as_str().and_then(|text| text.parse().ok());
-                let _ = ready.send(address);
+                let _ = ready.send(address.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))));
             } else if entry["level"] == "ERROR" || entry.is_null() {
                 eprintln!("micai: {line}");
             }
         }
     });
-    is_ready.recv_timeout(PATIENCE).expect("micai becomes ready").expect("an address")
+    is_ready.recv_timeout(PATIENCE).expect("micai becomes ready")
 }
 
 #[test]

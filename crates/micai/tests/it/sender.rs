@@ -97,8 +97,8 @@ async fn a_send_whose_answer_was_lost_is_settled_by_its_status_and_not_repeated(
 async fn silence_is_evidence_only_while_the_line_is_open() {
     let stage = Stage::open().await;
     let (ana, bo) = (stage.phone("Ana", PhoneKind::Username), stage.phone("Bo", PhoneKind::Phone));
-    // An HTTP 502 from something on the way: it was not accepted, but nobody can know.
-    stage.simulator.add_fault(on_send(FaultKind::Status { code: 502, after_accepting: false })).unwrap();
+    // "Something broke in here": it was not accepted, but WhatsApp does not promise that.
+    stage.simulator.add_fault(on_send(FaultKind::Error { code: 131000 })).unwrap();
     stage.simulator.say(&ana, "hello").unwrap();
     stage.until("its fate is unknown", async || stage.outbound("unknown").await.len() == 1).await;
     stage.advance(600);
@@ -118,7 +118,7 @@ async fn silence_is_evidence_only_while_the_line_is_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lie_of_the_network_is_not_believed_twice() {
+async fn a_refusal_that_a_status_gives_the_lie_to_is_not_followed_by_a_repeat() {
     let stage = Stage::open().await;
     let phone = stage.phone("Ana", PhoneKind::PhoneAndBsuid);
     stage.simulator.add_fault(on_send(FaultKind::Status { code: 502, after_accepting: true })).unwrap();

@@ -131,7 +131,7 @@ impl World {
             http_status: Some(200),
             outcome,
         };
-        self.store.settle(settlement).await.unwrap()
+        self.store.settle(settlement).await.unwrap().moved
     }
 
     async fn state(&self, candidate: &SendCandidate) -> String {
@@ -145,7 +145,8 @@ fn accepted(id: &str) -> AttemptOutcome {
 
 async fn duplicates_are_counted_once(world: &World) {
     let now = world.clock.now();
-    let twice = vec![message("d1", "550", "one", now), message("d1", "550", "one", now), message("d2", "550", "two", now)];
+    let twice =
+        vec![message("d1", "550", "one", now), message("d1", "550", "one", now), message("d2", "550", "two", now)];
     assert_eq!(world.ingest(twice.clone(), Vec::new()).await.0, 2);
     assert_eq!(world.ingest(twice, Vec::new()).await.0, 0);
     let claim = world.store.conversations(None, 10).await.unwrap()[0].id;
@@ -211,10 +212,7 @@ async fn an_unknown_send_waits_for_proof(world: &World) {
     world.clock.advance(SignedDuration::from_secs(61));
     assert!(world.store.has_expired_calls(60).await.unwrap());
     assert_eq!(world.store.expire_calls(60).await.unwrap(), 1);
-    assert!(matches!(
-        world.store.next_send(conversation, DEADLINE_SECONDS).await.unwrap(),
-        NextSend::WaitUntil(_)
-    ));
+    assert!(matches!(world.store.next_send(conversation, DEADLINE_SECONDS).await.unwrap(), NextSend::WaitUntil(_)));
     assert!(world.store.overdue_unknowns(DEADLINE_SECONDS).await.unwrap().is_empty());
     world.clock.advance(SignedDuration::from_secs(DEADLINE_SECONDS));
     let unknown = world.store.overdue_unknowns(DEADLINE_SECONDS).await.unwrap();
@@ -301,6 +299,6 @@ async fn on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_postgres() {
-    let server = Postgres::start();
+    let server = Postgres::start().await;
     story(Location::Postgres { options: Box::new(server.options()), connections_max: 8 }).await;
 }

@@ -64,9 +64,8 @@ async fn twenty_messages_are_answered_once_each_and_in_order() {
         stage.simulator.wait_idle().await;
     }
     let heard = stage.replies(&phone, 20).await;
-    let expected: Vec<String> = (0..20)
-        .map(|number| format!("I heard: number {number:02}. I can help with weather or reminders."))
-        .collect();
+    let expected: Vec<String> =
+        (0..20).map(|number| format!("I heard: number {number:02}. I can help with weather or reminders.")).collect();
     assert_eq!(heard, expected);
     stage.end().await;
 }

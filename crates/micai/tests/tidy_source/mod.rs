@@ -47,27 +47,18 @@ impl Source {
     pub fn new(file: String, text: String) -> Self {
         let with_tests = without_words(&text);
         let code = without_tests(&with_tests);
-        Self {
-            file,
-            text,
-            with_tests,
-            code,
-        }
+        Self { file, text, with_tests, code }
     }
 
     /// Whether the whole file is a test.
     pub fn is_test_file(&self) -> bool {
-        self.file
-            .split('/')
-            .any(|part| matches!(part, "tests" | "tests.rs" | "benches"))
+        self.file.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "benches"))
     }
 }
 
 /// Blanks comments and what stands in strings and character literals.
 fn without_words(text: &str) -> String {
-    WORDS
-        .replace_all(text, |found: &regex::Captures<'_>| blank(&found[0]))
-        .into_owned()
+    WORDS.replace_all(text, |found: &regex::Captures<'_>| blank(&found[0])).into_owned()
 }
 
 fn without_tests(code: &str) -> String {
@@ -83,9 +74,7 @@ fn without_tests(code: &str) -> String {
 
 /// Spaces for everything but line ends.
 fn blank(text: &str) -> String {
-    text.chars()
-        .map(|letter| if letter == '\n' { '\n' } else { ' ' })
-        .collect()
+    text.chars().map(|letter| if letter == '\n' { '\n' } else { ' ' }).collect()
 }
 
 /// Behind the `;` or the closing brace that ends the item at `start`.
@@ -139,10 +128,8 @@ pub fn paths_of(code: &str, module: &[&str]) -> Vec<(usize, Vec<String>)> {
         use_tree(&code[whole.end()..], base, &mut ends);
         let line = line_of(code, first.start());
         // A capital is an item of the root itself, a `!` a macro: no edge between modules.
-        let is_module = |path: &Vec<String>| {
-            path.first()
-                .is_some_and(|name| !name.ends_with('!') && is_known_case(name))
-        };
+        let is_module =
+            |path: &Vec<String>| path.first().is_some_and(|name| !name.ends_with('!') && is_known_case(name));
         paths.extend(ends.into_iter().filter(is_module).map(|path| (line, path)));
     }
     paths
@@ -165,17 +152,11 @@ fn use_tree<'a>(text: &'a str, base: Vec<String>, ends: &mut Vec<Vec<String>>) -
             }
         }
     }
-    let end = text
-        .find(|letter: char| !(letter.is_alphanumeric() || letter == '_'))
-        .unwrap_or(text.len());
+    let end = text.find(|letter: char| !(letter.is_alphanumeric() || letter == '_')).unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
     let mut path = base;
     if !matches!(name, "" | "self") {
-        path.push(if rest.starts_with('!') {
-            format!("{name}!")
-        } else {
-            name.to_owned()
-        });
+        path.push(if rest.starts_with('!') { format!("{name}!") } else { name.to_owned() });
     }
     match rest.trim_start().strip_prefix("::") {
         Some(below) if path.len() < 3 => use_tree(below, path, ends),

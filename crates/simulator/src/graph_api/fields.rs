@@ -29,10 +29,7 @@ impl<'a> Fields<'a> {
     /// Refuses keys that nobody knows: a misspelt parameter must not pass unseen.
     pub(crate) fn only(&self, known: &[&str]) -> Checked<()> {
         match self.object.keys().find(|key| !known.contains(&key.as_str())) {
-            Some(key) => Err(GraphError::parameter(format!(
-                "Unexpected key \"{key}\" on param \"{}\".",
-                self.name
-            ))),
+            Some(key) => Err(GraphError::parameter(format!("Unexpected key \"{key}\" on param \"{}\".", self.name))),
             None => Ok(()),
         }
     }
@@ -47,8 +44,7 @@ impl<'a> Fields<'a> {
 
     /// A required part, whatever it is (131008).
     pub(crate) fn need(&self, key: &str) -> Checked<&'a Value> {
-        self.get(key)
-            .ok_or_else(|| GraphError::new(131_008, format!("Parameter {}['{key}'] is required.", self.name)))
+        self.get(key).ok_or_else(|| GraphError::new(131_008, format!("Parameter {}['{key}'] is required.", self.name)))
     }
 
     pub(crate) fn need_object(&self, key: &'a str) -> Checked<Self> {
@@ -63,10 +59,7 @@ impl<'a> Fields<'a> {
         match self.get(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(GraphError::parameter(format!(
-                "Param {}['{key}'] must be a string.",
-                self.name
-            ))),
+            Some(_) => Err(GraphError::parameter(format!("Param {}['{key}'] must be a string.", self.name))),
         }
     }
 
@@ -105,24 +98,16 @@ impl<'a> Fields<'a> {
         match self.get(key) {
             None => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
-            Some(_) => Err(GraphError::parameter(format!(
-                "Param {}['{key}'] must be a boolean.",
-                self.name
-            ))),
+            Some(_) => Err(GraphError::parameter(format!("Param {}['{key}'] must be a boolean.", self.name))),
         }
     }
 
     /// A required number within bounds; numbers in strings are taken too.
     pub(crate) fn degrees(&self, key: &str, most: f64) -> Checked<f64> {
         let value = self.need(key)?;
-        let number = value
-            .as_f64()
-            .or_else(|| value.as_str().and_then(|text| text.parse().ok()));
+        let number = value.as_f64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
         number.filter(|number| (-most..=most).contains(number)).ok_or_else(|| {
-            GraphError::new(
-                131_009,
-                format!("{}['{key}'] must be between -{most} and {most}.", self.name),
-            )
+            GraphError::new(131_009, format!("{}['{key}'] must be between -{most} and {most}.", self.name))
         })
     }
 
@@ -134,10 +119,7 @@ impl<'a> Fields<'a> {
                 let sentence = format!("Invalid {} {key} count. Min allowed: 1, Max allowed: {most}", self.name);
                 Err(GraphError::new(131_009, sentence))
             }
-            _ => Err(GraphError::parameter(format!(
-                "Param {}['{key}'] must be an array.",
-                self.name
-            ))),
+            _ => Err(GraphError::parameter(format!("Param {}['{key}'] must be an array.", self.name))),
         }
     }
 

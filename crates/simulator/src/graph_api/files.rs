@@ -94,13 +94,9 @@ fn store(world: &mut crate::world::World, form: Result<Form, String>) -> Outcome
         let sentence = format!("Param file must be a file with a supported type. Received file of type '{mime_type}'.");
         return Err(GraphError::parameter(sentence));
     }
-    let bytes = form
-        .bytes
-        .ok_or_else(|| GraphError::parameter("The parameter file is required."))?;
+    let bytes = form.bytes.ok_or_else(|| GraphError::parameter("The parameter file is required."))?;
     let stored = world.store_media(Author::Business, &mime_type, form.filename, bytes);
-    stored
-        .map(|id| json!({ "id": id }))
-        .map_err(|error| GraphError::new(131_053, error.to_string()))
+    stored.map(|id| json!({ "id": id })).map_err(|error| GraphError::new(131_053, error.to_string()))
 }
 
 /// `GET` of an address that a look-up gave: with the token, within five minutes.
@@ -120,25 +116,16 @@ pub(crate) async fn download(
         if let Some(refusal) = refusal_of(&fault) {
             return (Err(refusal), fault);
         }
-        let gone = || GraphError {
-            status: 404,
-            ..GraphError::parameter("The media address has expired or never was.")
-        };
-        (
-            world.media.by_address(&token, world.now()).cloned().ok_or_else(gone),
-            fault,
-        )
+        let gone =
+            || GraphError { status: 404, ..GraphError::parameter("The media address has expired or never was.") };
+        (world.media.by_address(&token, world.now()).cloned().ok_or_else(gone), fault)
     });
     match (found, &fault) {
         (Ok(file), None | Some(FaultKind::Delay { .. } | FaultKind::DropAnswer)) => {
             if let Some(FaultKind::Delay { ms }) = fault {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
             }
-            if fault == Some(FaultKind::DropAnswer) {
-                DropConnection::response()
-            } else {
-                file_response(file)
-            }
+            if fault == Some(FaultKind::DropAnswer) { DropConnection::response() } else { file_response(file) }
         }
         (found, _) => answer(&shared, call, found.map(|_| json!({})), fault).await,
     }
@@ -149,14 +136,8 @@ pub(crate) fn file_response(file: MediaFile) -> Response {
     let mut response = (StatusCode::OK, file.bytes).into_response();
     let headers = response.headers_mut();
     let content_type = HeaderValue::from_str(&file.mime_type);
-    headers.insert(
-        header::CONTENT_TYPE,
-        content_type.unwrap_or(HeaderValue::from_static("application/octet-stream")),
-    );
+    headers.insert(header::CONTENT_TYPE, content_type.unwrap_or(HeaderValue::from_static("application/octet-stream")));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("sandbox; default-src 'none'"),
-    );
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
     response
 }

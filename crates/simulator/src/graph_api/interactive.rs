@@ -34,30 +34,17 @@ pub const ROW_DESCRIPTION_CHARACTERS_MAX: usize = 72;
 /// Characters of a web address in a button.
 pub const URL_CHARACTERS_MAX: usize = 2_000;
 
-const TYPES: &[&str] = &[
-    "button",
-    "list",
-    "cta_url",
-    "location_request_message",
-    "request_contact_info",
-];
+const TYPES: &[&str] = &["button", "list", "cta_url", "location_request_message", "request_contact_info"];
 
 /// Checks an interactive message and gives what the person sees.
 pub(crate) fn interactive(world: &World, part: &Fields<'_>) -> Checked<Face> {
     part.only(&["type", "header", "body", "footer", "action"])?;
     let kind = part.need_text("type", 100)?;
     if !TYPES.contains(&kind) {
-        let sentence = format!(
-            "interactive of type {kind} is not supported here; known are {}.",
-            TYPES.join(", ")
-        );
+        let sentence = format!("interactive of type {kind} is not supported here; known are {}.", TYPES.join(", "));
         return Err(GraphError::new(131_009, sentence));
     }
-    let body_limit = if kind == "list" {
-        LIST_BODY_CHARACTERS_MAX
-    } else {
-        INTERACTIVE_BODY_CHARACTERS_MAX
-    };
+    let body_limit = if kind == "list" { LIST_BODY_CHARACTERS_MAX } else { INTERACTIVE_BODY_CHARACTERS_MAX };
     let mut face = Face::text(part.need_object("body")?.need_text("text", body_limit)?);
     if let Some(header) = part.object("header")? {
         put_header(world, kind, &header, &mut face)?;
@@ -79,9 +66,7 @@ pub(crate) fn interactive(world: &World, part: &Fields<'_>) -> Checked<Face> {
         }
         _ => {
             named(&action, "request_contact_info")?;
-            face.buttons = vec![ButtonView::ShareContact {
-                title: "Share contact info".to_owned(),
-            }];
+            face.buttons = vec![ButtonView::ShareContact { title: "Share contact info".to_owned() }];
         }
     }
     Ok(face)
@@ -123,10 +108,7 @@ fn buttons(action: &Fields<'_>) -> Checked<Vec<ButtonView>> {
         if !ids.insert(id) || !titles.insert(title) {
             return Err(GraphError::new(131_009, "Button ids and titles must be unique."));
         }
-        views.push(ButtonView::Reply {
-            id: id.to_owned(),
-            title: title.to_owned(),
-        });
+        views.push(ButtonView::Reply { id: id.to_owned(), title: title.to_owned() });
     }
     Ok(views)
 }
@@ -153,12 +135,7 @@ fn rows(action: &Fields<'_>) -> Checked<Vec<RowView>> {
                 Some(_) => Some(row.label("description", ROW_DESCRIPTION_CHARACTERS_MAX)?.to_owned()),
             };
             let row_title = row.label("title", ROW_TITLE_CHARACTERS_MAX)?.to_owned();
-            views.push(RowView {
-                section: title.map(str::to_owned),
-                id: id.to_owned(),
-                title: row_title,
-                description,
-            });
+            views.push(RowView { section: title.map(str::to_owned), id: id.to_owned(), title: row_title, description });
         }
     }
     if views.len() > LIST_ROWS_MAX {
@@ -171,17 +148,12 @@ fn rows(action: &Fields<'_>) -> Checked<Vec<RowView>> {
 fn link(action: &Fields<'_>) -> Checked<ButtonView> {
     named(action, "cta_url")?;
     let parameters = action.need_object("parameters")?;
-    let title = parameters
-        .label("display_text", BUTTON_TITLE_CHARACTERS_MAX)?
-        .to_owned();
+    let title = parameters.label("display_text", BUTTON_TITLE_CHARACTERS_MAX)?.to_owned();
     let url = parameters.need_text("url", URL_CHARACTERS_MAX)?;
     if !is_web_address(url) {
         return Err(GraphError::new(131_009, "parameters['url'] is not a valid URL."));
     }
-    Ok(ButtonView::Url {
-        title,
-        url: url.to_owned(),
-    })
+    Ok(ButtonView::Url { title, url: url.to_owned() })
 }
 
 fn named(action: &Fields<'_>, name: &str) -> Checked<()> {

@@ -76,32 +76,23 @@ pub(crate) fn asked(world: &World, body: &Value) -> Checked<Asked> {
 fn read_mark(fields: &Fields<'_>) -> Checked<Asked> {
     fields.only(&["messaging_product", "status", "message_id", "typing_indicator"])?;
     if fields.text("status")? != Some("read") {
-        return Err(GraphError::parameter(
-            "Param status must be one of {READ} - got something else.",
-        ));
+        return Err(GraphError::parameter("Param status must be one of {READ} - got something else."));
     }
     let message_id = fields.need_text("message_id", 1_000)?.to_owned();
     let typing = fields.object("typing_indicator")?;
     if let Some(indicator) = &typing
         && indicator.text("type")? != Some("text")
     {
-        return Err(GraphError::parameter(
-            "Param typing_indicator['type'] must be one of {TEXT}.",
-        ));
+        return Err(GraphError::parameter("Param typing_indicator['type'] must be one of {TEXT}."));
     }
-    Ok(Asked::Read {
-        message_id,
-        typing: typing.is_some(),
-    })
+    Ok(Asked::Read { message_id, typing: typing.is_some() })
 }
 
 fn message(world: &World, object: &Map<String, Value>, fields: &Fields<'_>) -> Checked<Outgoing> {
     let kind = fields.text("type")?.unwrap_or("text");
     if !TYPES.contains(&kind) {
         let names = TYPES.join(", ").to_uppercase();
-        return Err(GraphError::parameter(format!(
-            "Param type must be one of {{{names}}} - got \"{kind}\"."
-        )));
+        return Err(GraphError::parameter(format!("Param type must be one of {{{names}}} - got \"{kind}\".")));
     }
     let mut known = COMMON_KEYS.to_vec();
     known.push(kind);
@@ -110,15 +101,11 @@ fn message(world: &World, object: &Map<String, Value>, fields: &Fields<'_>) -> C
         None | Some("individual") => {}
         Some("group") => return Err(GraphError::new(131_041, "This number is in no groups.")),
         Some(_) => {
-            return Err(GraphError::parameter(
-                "Param recipient_type must be one of {INDIVIDUAL, GROUP}.",
-            ));
+            return Err(GraphError::parameter("Param recipient_type must be one of {INDIVIDUAL, GROUP}."));
         }
     }
     let (address, input) = address(fields)?;
-    let callback_data = fields
-        .short_text("biz_opaque_callback_data", CALLBACK_DATA_CHARACTERS_MAX)?
-        .map(str::to_owned);
+    let callback_data = fields.short_text("biz_opaque_callback_data", CALLBACK_DATA_CHARACTERS_MAX)?.map(str::to_owned);
     let reply_to = match fields.object("context")? {
         Some(context) => Some(context.need_text("message_id", 1_000)?.to_owned()),
         None => None,
@@ -152,10 +139,7 @@ fn address(fields: &Fields<'_>) -> Checked<(Address, String)> {
         return Err(GraphError::parameter("The parameter to is required."));
     };
     if !is_user_id(recipient) {
-        return Err(GraphError::new(
-            131_009,
-            format!("Invalid business-scoped user ID: {recipient}"),
-        ));
+        return Err(GraphError::new(131_009, format!("Invalid business-scoped user ID: {recipient}")));
     }
     Ok((Address::UserId(recipient.to_owned()), recipient.to_owned()))
 }
@@ -206,10 +190,7 @@ fn payload(world: &World, kind: &str, fields: &Fields<'_>, mut outgoing: Outgoin
 
 fn location(location: &Fields<'_>) -> Checked<Face> {
     location.only(&["latitude", "longitude", "name", "address"])?;
-    let (latitude, longitude) = (
-        location.degrees("latitude", 90.0)?,
-        location.degrees("longitude", 180.0)?,
-    );
+    let (latitude, longitude) = (location.degrees("latitude", 90.0)?, location.degrees("longitude", 180.0)?);
     let name = location.short_text("name", 1_000)?;
     let address = location.short_text("address", 1_000)?;
     let place = format!("{latitude}, {longitude}");
@@ -247,42 +228,20 @@ pub(crate) fn media(world: &World, kind: &str, media: &Fields<'_>) -> Checked<(F
     let (id, link) = (media.text("id")?, media.text("link")?);
     let (view, trouble) = match (id, link) {
         (Some(_), Some(_)) => {
-            return Err(GraphError::new(
-                131_009,
-                format!("{kind} takes either id or link, not both."),
-            ));
+            return Err(GraphError::new(131_009, format!("{kind} takes either id or link, not both.")));
         }
         (None, None) => {
-            return Err(GraphError::new(
-                131_008,
-                format!("Parameter {kind}['id'] or ['link'] is required."),
-            ));
+            return Err(GraphError::new(131_008, format!("Parameter {kind}['id'] or ['link'] is required.")));
         }
-        (None, Some(link)) if is_web_address(link) => (
-            MediaView {
-                id: None,
-                url: link.to_owned(),
-                mime_type: None,
-                filename,
-                voice,
-            },
-            None,
-        ),
+        (None, Some(link)) if is_web_address(link) => {
+            (MediaView { id: None, url: link.to_owned(), mime_type: None, filename, voice }, None)
+        }
         (None, Some(_)) => {
-            return Err(GraphError::parameter(format!(
-                "Param {kind}['link'] is not a valid URL."
-            )));
+            return Err(GraphError::parameter(format!("Param {kind}['link'] is not a valid URL.")));
         }
         (Some(id), None) => stored_media(world, kind, id, filename, voice)?,
     };
-    Ok((
-        Face {
-            text: caption.unwrap_or_default().to_owned(),
-            media: Some(view),
-            ..Face::default()
-        },
-        trouble,
-    ))
+    Ok((Face { text: caption.unwrap_or_default().to_owned(), media: Some(view), ..Face::default() }, trouble))
 }
 
 fn stored_media(
@@ -297,9 +256,8 @@ fn stored_media(
         return Err(GraphError::parameter(sentence));
     };
     let not_opus = voice && !file.is_ogg_opus();
-    let trouble = not_opus
-        .then(|| "A voice message must be Ogg with Opus.".to_owned())
-        .or_else(|| file.unfit_for(kind));
+    let trouble =
+        not_opus.then(|| "A voice message must be Ogg with Opus.".to_owned()).or_else(|| file.unfit_for(kind));
     let view = MediaView {
         id: Some(id.to_owned()),
         url: format!("/sim/media/{id}"),

@@ -57,20 +57,14 @@ pub(crate) async fn delete_node(
     let outcome = shared.act(|world| {
         admit(world, &version, &headers)?;
         let removed = world.media.remove(&id);
-        removed
-            .then(|| json!({ "success": true }))
-            .ok_or_else(|| GraphError::no_such_object(&id, "delete"))
+        removed.then(|| json!({ "success": true })).ok_or_else(|| GraphError::no_such_object(&id, "delete"))
     });
     answer(&shared, Call::new(method, &uri), outcome, None).await
 }
 
 fn phone_number(world: &World) -> Value {
     let config = &world.config;
-    let level = if config.throughput_messages_per_second > 80 {
-        "HIGH"
-    } else {
-        "STANDARD"
-    };
+    let level = if config.throughput_messages_per_second > 80 { "HIGH" } else { "STANDARD" };
     json!({
         "id": config.phone_number_id,
         "display_phone_number": format!("+{}", config.display_phone_number),
@@ -91,10 +85,7 @@ fn selected(node: Value, query: &HashMap<String, String>) -> Value {
     let (Some(fields), Value::Object(node)) = (query.get("fields"), &node) else {
         return node;
     };
-    let names: Vec<&str> = fields
-        .split(',')
-        .map(|name| name.split(['{', '.']).next().unwrap_or(name).trim())
-        .collect();
+    let names: Vec<&str> = fields.split(',').map(|name| name.split(['{', '.']).next().unwrap_or(name).trim()).collect();
     let kept: Map<String, Value> = node
         .iter()
         .filter(|(key, _)| *key == "id" || names.contains(&key.as_str()))
@@ -108,9 +99,7 @@ fn media_node(world: &mut World, id: &str, query: &HashMap<String, String>) -> (
     if let Some(refusal) = refusal_of(&fault) {
         return (Err(refusal), fault);
     }
-    let other_number = query
-        .get("phone_number_id")
-        .is_some_and(|number| *number != world.config.phone_number_id);
+    let other_number = query.get("phone_number_id").is_some_and(|number| *number != world.config.phone_number_id);
     let Some(file) = world.media.get(id, world.now()).filter(|_| !other_number).cloned() else {
         return (Err(GraphError::no_such_object(id, "get")), fault);
     };
@@ -144,11 +133,7 @@ pub(crate) async fn list_templates(
 }
 
 fn check_account(world: &World, id: &str, method: &str) -> Result<(), GraphError> {
-    if id == world.config.waba_id {
-        Ok(())
-    } else {
-        Err(GraphError::no_such_object(id, method))
-    }
+    if id == world.config.waba_id { Ok(()) } else { Err(GraphError::no_such_object(id, method)) }
 }
 
 fn page(world: &World, version: &str, query: &HashMap<String, String>) -> Outcome {
@@ -159,12 +144,7 @@ fn page(world: &World, version: &str, query: &HashMap<String, String>) -> Outcom
             _ => return Err(GraphError::parameter("Param limit must be a positive integer.")),
         },
     };
-    let wanted: Vec<&Template> = world
-        .templates
-        .all()
-        .iter()
-        .filter(|template| matches(template, query))
-        .collect();
+    let wanted: Vec<&Template> = world.templates.all().iter().filter(|template| matches(template, query)).collect();
     let start = match query.get("after") {
         None => 0,
         Some(cursor) => {
@@ -190,9 +170,7 @@ fn page(world: &World, version: &str, query: &HashMap<String, String>) -> Outcom
 
 fn matches(template: &Template, query: &HashMap<String, String>) -> bool {
     let same = |key: &str, own: &str| query.get(key).is_none_or(|wanted| wanted.eq_ignore_ascii_case(own));
-    let named = query
-        .get("name")
-        .is_none_or(|wanted| template.name.contains(wanted.as_str()));
+    let named = query.get("name").is_none_or(|wanted| template.name.contains(wanted.as_str()));
     named
         && same("language", &template.language)
         && same("status", &template.status)
@@ -217,10 +195,7 @@ pub(crate) async fn create_template(
     let outcome = shared.act(|world| {
         admit(world, &version, &headers)?;
         check_account(world, &id, "post")?;
-        let body = call
-            .body
-            .as_ref()
-            .ok_or_else(|| GraphError::parameter("The request body is not JSON."))?;
+        let body = call.body.as_ref().ok_or_else(|| GraphError::parameter("The request body is not JSON."))?;
         let template = new_template(world, body)?;
         let added = world.add_template(template);
         Ok(json!({ "id": added.id, "status": added.status, "category": added.category }))
@@ -240,16 +215,10 @@ pub(crate) async fn delete_templates(
     let outcome = shared.act(|world| {
         admit(world, &version, &headers)?;
         check_account(world, &id, "delete")?;
-        let name = query
-            .get("name")
-            .ok_or_else(|| GraphError::parameter("The parameter name is required."))?;
+        let name = query.get("name").ok_or_else(|| GraphError::parameter("The parameter name is required."))?;
         let removed = world.templates.remove(name, query.get("hsm_id").map(String::as_str));
         let missing = || GraphError::parameter(format!("Message template \"{name}\" could not be found."));
-        if removed > 0 {
-            Ok(json!({ "success": true }))
-        } else {
-            Err(missing())
-        }
+        if removed > 0 { Ok(json!({ "success": true })) } else { Err(missing()) }
     });
     answer(&shared, Call::new(method, &uri), outcome, None).await
 }

@@ -28,35 +28,24 @@ const NO_EXAMPLE: u32 = 2_388_043;
 pub(crate) fn new_template(world: &World, body: &Value) -> Checked<Template> {
     let fields = Fields::of(body, "template")?;
     let name = required(&fields, "name")?;
-    let valid_name = name
-        .bytes()
-        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    let valid_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     if name.len() > NAME_CHARACTERS_MAX || !valid_name {
-        return Err(GraphError::parameter(
-            "Param name must be a-z, 0-9 and underscores, at most 512 characters.",
-        ));
+        return Err(GraphError::parameter("Param name must be a-z, 0-9 and underscores, at most 512 characters."));
     }
     let language = required(&fields, "language")?;
     let category = required(&fields, "category")?.to_uppercase();
     if !["UTILITY", "MARKETING", "AUTHENTICATION"].contains(&category.as_str()) {
-        return Err(GraphError::parameter(
-            "Param category must be one of {AUTHENTICATION, MARKETING, UTILITY}.",
-        ));
+        return Err(GraphError::parameter("Param category must be one of {AUTHENTICATION, MARKETING, UTILITY}."));
     }
     let named = match fields.text("parameter_format")?.map(str::to_uppercase).as_deref() {
         None | Some("POSITIONAL") => false,
         Some("NAMED") => true,
         Some(_) => {
-            return Err(GraphError::parameter(
-                "Param parameter_format must be one of {NAMED, POSITIONAL}.",
-            ));
+            return Err(GraphError::parameter("Param parameter_format must be one of {NAMED, POSITIONAL}."));
         }
     };
     if world.templates.all().len() >= TEMPLATES_MAX {
-        return Err(GraphError::template(
-            TOO_MANY,
-            format!("This account has {TEMPLATES_MAX} templates already."),
-        ));
+        return Err(GraphError::template(TOO_MANY, format!("This account has {TEMPLATES_MAX} templates already.")));
     }
     if world.templates.by_name(name, language).is_some() {
         let sentence = format!("There is already {language} content for the template {name}.");
@@ -89,10 +78,7 @@ fn components(fields: &Fields<'_>, named: bool, authentication: bool) -> Checked
         let component = Fields::of(item, "component")?;
         let kind = required(&component, "type")?.to_uppercase();
         if checked.iter().any(|other| other["type"].as_str() == Some(&kind)) {
-            return Err(GraphError::template(
-                BAD_FORMAT,
-                format!("There are two components of type {kind}."),
-            ));
+            return Err(GraphError::template(BAD_FORMAT, format!("There are two components of type {kind}.")));
         }
         match kind.as_str() {
             "HEADER" => header(&component, named)?,
@@ -165,8 +151,7 @@ fn variable_text(component: &Fields<'_>, text: &str, named: bool) -> Checked<()>
 fn check_names(names: &[String], named: bool) -> Checked<()> {
     let valid = if named {
         let name_like = |name: &String| {
-            name.bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
                 && name.starts_with(|c: char| c.is_ascii_lowercase())
         };
         names.iter().all(name_like)
@@ -176,11 +161,7 @@ fn check_names(names: &[String], named: bool) -> Checked<()> {
     if valid {
         return Ok(());
     }
-    let wanted = if named {
-        "lower-case names such as {{first_name}}"
-    } else {
-        "{{1}}, {{2}} and so on without gaps"
-    };
+    let wanted = if named { "lower-case names such as {{first_name}}" } else { "{{1}}, {{2}} and so on without gaps" };
     Err(GraphError::template(BAD_FORMAT, format!("Variables must be {wanted}.")))
 }
 
@@ -188,10 +169,7 @@ fn check_example(component: &Fields<'_>, names: &[String]) -> Checked<()> {
     if names.is_empty() || component.has("example") {
         return Ok(());
     }
-    Err(GraphError::template(
-        NO_EXAMPLE,
-        "A component with variables needs an example.",
-    ))
+    Err(GraphError::template(NO_EXAMPLE, "A component with variables needs an example."))
 }
 
 fn buttons(component: &Fields<'_>) -> Checked<()> {
@@ -199,10 +177,7 @@ fn buttons(component: &Fields<'_>) -> Checked<()> {
         return Err(GraphError::parameter("The parameter buttons is required."));
     };
     if !(1..=BUTTONS_MAX).contains(&items.len()) {
-        return Err(GraphError::template(
-            BAD_FORMAT,
-            format!("A template has 1 to {BUTTONS_MAX} buttons."),
-        ));
+        return Err(GraphError::template(BAD_FORMAT, format!("A template has 1 to {BUTTONS_MAX} buttons.")));
     }
     for item in items {
         let button = Fields::of(item, "button")?;
@@ -222,10 +197,7 @@ fn buttons(component: &Fields<'_>) -> Checked<()> {
 fn sized<'a>(fields: &Fields<'a>, key: &str, most: usize) -> Checked<&'a str> {
     let text = required(fields, key)?;
     if text.chars().count() > most {
-        return Err(GraphError::template(
-            BAD_FORMAT,
-            format!("{key} has at most {most} characters."),
-        ));
+        return Err(GraphError::template(BAD_FORMAT, format!("{key} has at most {most} characters.")));
     }
     Ok(text)
 }

@@ -39,23 +39,15 @@ pub(crate) fn template(world: &World, part: &Fields<'_>) -> Checked<TemplateUse>
     for component in given {
         let kind = Fields::of(component, "component")?.need_text("type", 20)?;
         if !["header", "body", "button"].contains(&kind.to_lowercase().as_str()) {
-            return Err(GraphError::parameter(format!(
-                "Param template['components'] has an unknown type {kind}."
-            )));
+            return Err(GraphError::parameter(format!("Param template['components'] has an unknown type {kind}.")));
         }
     }
     let mut face = Face::default();
     put_header(world, template, given, &mut face)?;
     put_body(template, given, &mut face)?;
-    face.footer = template
-        .component("FOOTER")
-        .and_then(|footer| footer["text"].as_str())
-        .map(str::to_owned);
+    face.footer = template.component("FOOTER").and_then(|footer| footer["text"].as_str()).map(str::to_owned);
     put_buttons(template, given, &mut face)?;
-    Ok(TemplateUse {
-        category: template.category.to_lowercase(),
-        face,
-    })
+    Ok(TemplateUse { category: template.category.to_lowercase(), face })
 }
 
 fn sendable<'a>(world: &'a World, name: &str, language: &str) -> Checked<&'a Template> {
@@ -66,25 +58,18 @@ fn sendable<'a>(world: &'a World, name: &str, language: &str) -> Checked<&'a Tem
     let template = world.templates.by_name(name, language).ok_or_else(missing)?;
     match template.status.as_str() {
         "APPROVED" => Ok(template),
-        "PAUSED" => Err(GraphError::new(
-            132_015,
-            format!("template ({name}) is paused because of low quality"),
-        )),
+        "PAUSED" => Err(GraphError::new(132_015, format!("template ({name}) is paused because of low quality"))),
         "DISABLED" => Err(GraphError::new(132_016, format!("template ({name}) is disabled"))),
         _ => Err(missing()),
     }
 }
 
 fn component<'a>(given: &'a [Value], kind: &str) -> Option<&'a Value> {
-    given
-        .iter()
-        .find(|one| one["type"].as_str().is_some_and(|own| own.eq_ignore_ascii_case(kind)))
+    given.iter().find(|one| one["type"].as_str().is_some_and(|own| own.eq_ignore_ascii_case(kind)))
 }
 
 fn parameters(component: Option<&Value>) -> &[Value] {
-    component
-        .and_then(|one| one["parameters"].as_array())
-        .map_or(&[], Vec::as_slice)
+    component.and_then(|one| one["parameters"].as_array()).map_or(&[], Vec::as_slice)
 }
 
 fn put_header(world: &World, template: &Template, given: &[Value], face: &mut Face) -> Checked<()> {
@@ -95,36 +80,19 @@ fn put_header(world: &World, template: &Template, given: &[Value], face: &mut Fa
     let format = header["format"].as_str().unwrap_or("TEXT");
     if format == "TEXT" {
         let text = header["text"].as_str().unwrap_or_default();
-        face.header = Some(filled(
-            "header",
-            template.named,
-            text,
-            given,
-            RENDERED_HEADER_CHARACTERS_MAX,
-        )?);
+        face.header = Some(filled("header", template.named, text, given, RENDERED_HEADER_CHARACTERS_MAX)?);
         return Ok(());
     }
     let wanted = format.to_lowercase();
-    let received = given
-        .first()
-        .and_then(|one| one["type"].as_str())
-        .unwrap_or("unknown")
-        .to_lowercase();
+    let received = given.first().and_then(|one| one["type"].as_str()).unwrap_or("unknown").to_lowercase();
     if received != wanted || given.len() != 1 {
-        let sentence = format!(
-            "header: Format mismatch, expected {format}, received {}",
-            received.to_uppercase()
-        );
+        let sentence = format!("header: Format mismatch, expected {format}, received {}", received.to_uppercase());
         return Err(GraphError::new(132_012, sentence));
     }
     if wanted == "location" {
         return Ok(());
     }
-    let (shown, trouble) = media(
-        world,
-        &wanted,
-        &Fields::of(&given[0], "parameter")?.need_object(&wanted)?,
-    )?;
+    let (shown, trouble) = media(world, &wanted, &Fields::of(&given[0], "parameter")?.need_object(&wanted)?)?;
     if let Some(trouble) = trouble {
         return Err(GraphError::new(132_012, trouble));
     }
@@ -133,10 +101,7 @@ fn put_header(world: &World, template: &Template, given: &[Value], face: &mut Fa
 }
 
 fn put_body(template: &Template, given: &[Value], face: &mut Face) -> Checked<()> {
-    let text = template
-        .component("BODY")
-        .and_then(|body| body["text"].as_str())
-        .unwrap_or_default();
+    let text = template.component("BODY").and_then(|body| body["text"].as_str()).unwrap_or_default();
     let given = parameters(component(given, "body"));
     face.text = filled("body", template.named, text, given, RENDERED_BODY_CHARACTERS_MAX)?;
     Ok(())
@@ -159,19 +124,13 @@ fn filled(part: &str, named: bool, text: &str, given: &[Value], most: usize) -> 
             }
         };
         if !wanted.contains(&name) || values.iter().any(|(known, _)| *known == name) {
-            return Err(GraphError::new(
-                132_000,
-                format!("{part}: parameter ({name}) is unknown or given twice"),
-            ));
+            return Err(GraphError::new(132_000, format!("{part}: parameter ({name}) is unknown or given twice")));
         }
         values.push((name, parameter_text(part, place, &fields)?));
     }
     let text = rendered(text, &values);
     if text.chars().count() > most {
-        return Err(GraphError::new(
-            132_005,
-            format!("{part}: the text with its parameters is longer than {most}"),
-        ));
+        return Err(GraphError::new(132_005, format!("{part}: the text with its parameters is longer than {most}")));
     }
     Ok(text)
 }
@@ -182,10 +141,8 @@ fn parameter_text(part: &str, place: usize, fields: &Fields<'_>) -> Checked<Stri
         "text" => fields.need_text("text", 32_768)?,
         "currency" | "date_time" => fields.need_object(kind)?.need_text("fallback_value", 1_000)?,
         _ => {
-            let sentence = format!(
-                "{part}: Format mismatch at parameter {}, expected TEXT, received {kind}",
-                place + 1
-            );
+            let sentence =
+                format!("{part}: Format mismatch at parameter {}, expected TEXT, received {kind}", place + 1);
             return Err(GraphError::new(132_012, sentence));
         }
     };
@@ -208,39 +165,24 @@ fn count(part: &str, given: usize, wanted: usize) -> Checked<()> {
 
 fn put_buttons(template: &Template, given: &[Value], face: &mut Face) -> Checked<()> {
     let empty = Vec::new();
-    let buttons = template
-        .component("BUTTONS")
-        .and_then(|part| part["buttons"].as_array())
-        .unwrap_or(&empty);
-    for one in given.iter().filter(|one| {
-        one["type"]
-            .as_str()
-            .is_some_and(|own| own.eq_ignore_ascii_case("button"))
-    }) {
+    let buttons = template.component("BUTTONS").and_then(|part| part["buttons"].as_array()).unwrap_or(&empty);
+    for one in given.iter().filter(|one| one["type"].as_str().is_some_and(|own| own.eq_ignore_ascii_case("button"))) {
         check_button(buttons, one)?;
     }
     for (index, button) in buttons.iter().enumerate() {
         let title = button["text"].as_str().unwrap_or_default().to_owned();
-        let suffix = given
-            .iter()
-            .find(|one| button_index(one) == Some(index))
-            .map(|one| &one["parameters"][0]["text"]);
+        let suffix = given.iter().find(|one| button_index(one) == Some(index)).map(|one| &one["parameters"][0]["text"]);
         face.buttons.push(match button["type"].as_str() {
             Some("QUICK_REPLY") => ButtonView::QuickReply { index, title },
             Some("REQUEST_CONTACT_INFO") => ButtonView::ShareContact { title },
             Some("URL") => {
                 let url = button["url"].as_str().unwrap_or_default();
-                let Some(suffix) = suffix
-                    .and_then(Value::as_str)
-                    .or_else(|| variables(url).is_empty().then_some(""))
+                let Some(suffix) = suffix.and_then(Value::as_str).or_else(|| variables(url).is_empty().then_some(""))
                 else {
                     let sentence = format!("buttons: Button at index {index} of type Url requires a parameter");
                     return Err(GraphError::new(131_008, sentence));
                 };
-                ButtonView::Url {
-                    title,
-                    url: rendered(url, &[("1".to_owned(), suffix.to_owned())]),
-                }
+                ButtonView::Url { title, url: rendered(url, &[("1".to_owned(), suffix.to_owned())]) }
             }
             _ => ButtonView::Other { title },
         });
@@ -250,9 +192,7 @@ fn put_buttons(template: &Template, given: &[Value], face: &mut Face) -> Checked
 
 fn button_index(component: &Value) -> Option<usize> {
     let index = &component["index"];
-    let number = index
-        .as_u64()
-        .or_else(|| index.as_str().and_then(|text| text.parse().ok()))?;
+    let number = index.as_u64().or_else(|| index.as_str().and_then(|text| text.parse().ok()))?;
     usize::try_from(number).ok()
 }
 
@@ -268,8 +208,5 @@ fn check_button(buttons: &[Value], component: &Value) -> Checked<()> {
     if fits {
         return Ok(());
     }
-    Err(GraphError::new(
-        132_012,
-        format!("buttons: there is no button of type {sub_type} at this index"),
-    ))
+    Err(GraphError::new(132_012, format!("buttons: there is no button of type {sub_type} at this index")))
 }

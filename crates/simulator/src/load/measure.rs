@@ -55,13 +55,11 @@ impl Measure {
             answer: histogram()?,
             reply: histogram()?,
         };
-        Ok(Self {
-            tally: Mutex::new(tally),
-        })
+        Ok(Self { tally: Mutex::new(tally) })
     }
 
-    /// A webhook was answered, or failed. Refusals and failures are counted and kept out of the latencies: a quick refusal would
-    /// make the figures look better than they are.
+    /// A webhook was answered, or failed. Refusals and failures are counted and kept out of the latencies: a quick
+    /// refusal would make the figures look better than they are.
     pub(super) fn answer(&self, answer: Answer, latency: Duration) {
         let mut tally = self.lock();
         match answer {
@@ -97,14 +95,11 @@ impl Measure {
         (tally.accepted + tally.refused + tally.failed, tally.replies)
     }
 
-    /// Everything measured. `sending` is how long webhooks were sent, `unanswered` how many phones still wait for a reply.
+    /// Everything measured. `sending` is how long webhooks were sent, `unanswered` how many phones still wait for a
+    /// reply.
     pub(super) fn report(&self, rate: u32, connections: u32, sending: Duration, unanswered: u64) -> Report {
         let tally = self.lock();
-        let mode = if rate == 0 {
-            Mode::Closed { connections }
-        } else {
-            Mode::Open { rate_per_second: rate }
-        };
+        let mode = if rate == 0 { Mode::Closed { connections } } else { Mode::Open { rate_per_second: rate } };
         let per_second = tally.accepted as f64 / sending.as_secs_f64().max(f64::EPSILON);
         Report {
             mode,
@@ -202,10 +197,7 @@ impl Report {
                 self.webhooks, self.seconds, self.accepted_per_second
             ),
             String::new(),
-            format!(
-                "{:20} {:>9} {:>10} {:>10} {:>10} {:>10}",
-                "milliseconds", "count", "p50", "p90", "p99", "max"
-            ),
+            format!("{:20} {:>9} {:>10} {:>10} {:>10} {:>10}", "milliseconds", "count", "p50", "p90", "p99", "max"),
             row("webhook -> answer", self.accepted, self.webhook_to_answer_ms),
             row("webhook -> reply", self.replies, self.webhook_to_reply_ms),
         ];
@@ -217,16 +209,10 @@ impl Report {
                 self.unpaired,
                 "messages left from a phone that waited already, their replies are not measured: more --phones",
             ),
-            (
-                self.missed_events,
-                "events of the simulator missed, so replies may be missing: a lower --rate",
-            ),
+            (self.missed_events, "events of the simulator missed, so replies may be missing: a lower --rate"),
         ];
-        let mut notes = notes
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}"))
-            .peekable();
+        let mut notes =
+            notes.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).peekable();
         if notes.peek().is_some() {
             lines.push(String::new());
         }
@@ -261,23 +247,14 @@ mod tests {
         let report = measure.report(50, 0, Duration::from_secs(2), 3);
         let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
         assert_eq!((&json["loop"], &json["rate_per_second"]), (&"open".into(), &50.into()));
-        assert_eq!(
-            (&json["webhooks"], &json["accepted"], &json["http_errors"]),
-            (&102.into(), &100.into(), &1.into())
-        );
-        assert_eq!(
-            (&json["transport_errors"], &json["without_reply"]),
-            (&1.into(), &3.into())
-        );
+        assert_eq!((&json["webhooks"], &json["accepted"], &json["http_errors"]), (&102.into(), &100.into(), &1.into()));
+        assert_eq!((&json["transport_errors"], &json["without_reply"]), (&1.into(), &3.into()));
         let p50 = json["webhook_to_answer_ms"]["p50"].as_f64().unwrap();
         assert!((49.0..=51.0).contains(&p50), "{p50}");
         let max = json["webhook_to_answer_ms"]["max"].as_f64().unwrap();
         assert!((100.0..=100.2).contains(&max), "{max}");
         let table = report.table();
-        assert!(
-            table.contains("3 messages without a reply") && !table.contains("--phones"),
-            "{table}"
-        );
+        assert!(table.contains("3 messages without a reply") && !table.contains("--phones"), "{table}");
     }
 
     #[test]

@@ -25,19 +25,12 @@ impl Pairing {
     /// `phones` must not be empty.
     pub(super) fn new(phones: Vec<String>) -> Self {
         let lenders = phones.iter().cloned().collect();
-        let state = State {
-            resting: phones.into(),
-            waiting: HashMap::new(),
-            lenders,
-        };
-        Self {
-            state: Mutex::new(state),
-            nobody_waits: Notify::new(),
-        }
+        let state = State { resting: phones.into(), waiting: HashMap::new(), lenders };
+        Self { state: Mutex::new(state), nobody_waits: Notify::new() }
     }
 
-    /// A phone for a message that was meant to leave at `intended`, and whether its reply will be measured. A phone that waits already
-    /// keeps waiting for its first message.
+    /// A phone for a message that was meant to leave at `intended`, and whether its reply will be measured. A phone
+    /// that waits already keeps waiting for its first message.
     pub(super) fn take(&self, intended: Instant) -> (String, bool) {
         let mut state = self.lock();
         if let Some(phone) = state.resting.pop_front() {
@@ -105,11 +98,7 @@ mod tests {
         let start = Instant::now();
         assert_eq!(pairing.take(start), ("a".to_owned(), true));
         assert_eq!(pairing.reply("a"), Some(start));
-        assert_eq!(
-            pairing.reply("a"),
-            None,
-            "a second bubble of the same reply is no reply to a message"
-        );
+        assert_eq!(pairing.reply("a"), None, "a second bubble of the same reply is no reply to a message");
         assert_eq!(pairing.take(start).0, "b");
         assert_eq!(pairing.take(start).0, "a");
         assert_eq!(pairing.waiting(), 2);
@@ -123,9 +112,7 @@ mod tests {
         pairing.take(first);
         let lent: Vec<(String, bool)> = (0..3).map(|_| pairing.take(later)).collect();
         assert_eq!(
-            lent.iter()
-                .map(|(phone, paired)| (phone.as_str(), *paired))
-                .collect::<Vec<_>>(),
+            lent.iter().map(|(phone, paired)| (phone.as_str(), *paired)).collect::<Vec<_>>(),
             [("a", false), ("b", false), ("a", false)]
         );
         assert_eq!(pairing.reply("a"), Some(first));

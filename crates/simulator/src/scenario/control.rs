@@ -19,16 +19,9 @@ pub(super) struct Control {
 
 impl Control {
     pub(super) async fn connect(url: &str) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .connect_timeout(CALL_TIMEOUT)
-            .build()?;
+        let client = reqwest::Client::builder().no_proxy().connect_timeout(CALL_TIMEOUT).build()?;
         let url = url.trim_end_matches('/').to_owned();
-        let events = client
-            .get(format!("{url}/sim/events"))
-            .send()
-            .await?
-            .error_for_status()?;
+        let events = client.get(format!("{url}/sim/events")).send().await?.error_for_status()?;
         Ok(Self { client, url, events })
     }
 
@@ -52,9 +45,7 @@ impl Control {
     }
 
     pub(super) async fn send(&self, phone_id: &str, message: &InboundSpec) -> Result<(), String> {
-        self.post::<serde_json::Value>(&format!("/sim/phones/{phone_id}/messages"), message)
-            .await
-            .map(drop)
+        self.post::<serde_json::Value>(&format!("/sim/phones/{phone_id}/messages"), message).await.map(drop)
     }
 
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, String> {
@@ -63,11 +54,7 @@ impl Control {
 }
 
 async fn answer<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<T, String> {
-    let response = request
-        .timeout(CALL_TIMEOUT)
-        .send()
-        .await
-        .map_err(|error| error.to_string())?;
+    let response = request.timeout(CALL_TIMEOUT).send().await.map_err(|error| error.to_string())?;
     let status = response.status();
     let body = response.bytes().await.map_err(|error| error.to_string())?;
     if status.is_success() {
@@ -75,7 +62,5 @@ async fn answer<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result
             .map_err(|error| format!("the simulator's answer is not understood: {error}"));
     }
     let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    Err(said["error"]
-        .as_str()
-        .map_or_else(|| format!("the simulator answered {status}"), str::to_owned))
+    Err(said["error"].as_str().map_or_else(|| format!("the simulator answered {status}"), str::to_owned))
 }

@@ -32,24 +32,13 @@ pub enum PlayError {
 
 /// Plays `scenario` on the simulator at `url` with phones of its own, up to the first step that fails.
 pub async fn play(scenario: &Scenario, url: &str) -> Result<Report, PlayError> {
-    let unreachable = |source| PlayError::Unreachable {
-        url: url.to_owned(),
-        source,
-    };
+    let unreachable = |source| PlayError::Unreachable { url: url.to_owned(), source };
     let control = Control::connect(url).await.map_err(unreachable)?;
     let mut phones = Vec::with_capacity(scenario.phones.len());
     for ScenarioPhone { name, kind } in &scenario.phones {
-        let spec = PhoneSpec {
-            name: Some(name.clone()),
-            kind: Some(*kind),
-            ..PhoneSpec::default()
-        };
+        let spec = PhoneSpec { name: Some(name.clone()), kind: Some(*kind), ..PhoneSpec::default() };
         let made: PhoneView = control.post("/sim/phones", &spec).await.map_err(PlayError::Refused)?;
-        phones.push(Phone {
-            id: made.id,
-            name: name.clone(),
-            expected: HashSet::new(),
-        });
+        phones.push(Phone { id: made.id, name: name.clone(), expected: HashSet::new() });
     }
     let mut player = Player { control, phones };
     let mut steps = Vec::with_capacity(scenario.steps.len());
@@ -59,22 +48,12 @@ pub async fn play(scenario: &Scenario, url: &str) -> Result<Report, PlayError> {
         let outcome = if broken {
             StepOutcome::NotRun
         } else {
-            player
-                .perform(step)
-                .await
-                .map_or_else(StepOutcome::Failed, |()| StepOutcome::Passed)
+            player.perform(step).await.map_or_else(StepOutcome::Failed, |()| StepOutcome::Passed)
         };
         broken |= matches!(outcome, StepOutcome::Failed(_));
-        steps.push(StepReport {
-            step: describe(step, &scenario.phones),
-            outcome,
-            took: started.elapsed(),
-        });
+        steps.push(StepReport { step: describe(step, &scenario.phones), outcome, took: started.elapsed() });
     }
-    Ok(Report {
-        scenario: scenario.name.clone(),
-        steps,
-    })
+    Ok(Report { scenario: scenario.name.clone(), steps })
 }
 
 struct Phone {
@@ -93,47 +72,23 @@ impl Player {
     async fn perform(&mut self, step: &Step) -> Result<(), String> {
         if let Action::AdvanceClock(by) = step.action {
             let seconds = i64::try_from(by.as_secs()).unwrap_or(i64::MAX);
-            let change = ClockMove {
-                advance_seconds: Some(seconds),
-                set: None,
-            };
-            return self
-                .control
-                .post::<serde_json::Value>("/sim/clock", &change)
-                .await
-                .map(drop);
+            let change = ClockMove { advance_seconds: Some(seconds), set: None };
+            return self.control.post::<serde_json::Value>("/sim/clock", &change).await.map(drop);
         }
         if let Action::Fault(fault) = &step.action {
             let phone = step.phone.map(|index| self.phones[index].id.clone());
-            let fault = FaultSpec {
-                phone: phone.or_else(|| fault.phone.clone()),
-                ..fault.clone()
-            };
-            return self
-                .control
-                .post::<serde_json::Value>("/sim/faults", &fault)
-                .await
-                .map(drop);
+            let fault = FaultSpec { phone: phone.or_else(|| fault.phone.clone()), ..fault.clone() };
+            return self.control.post::<serde_json::Value>("/sim/faults", &fault).await.map(drop);
         }
         let Player { control, phones } = self;
-        let phone = step
-            .phone
-            .and_then(|index| phones.get_mut(index))
-            .ok_or("the step has no phone")?;
+        let phone = step.phone.and_then(|index| phones.get_mut(index)).ok_or("the step has no phone")?;
         match &step.action {
-            Action::Say(text) => {
-                control
-                    .send(&phone.id, &InboundKind::Text { text: text.clone() }.into())
-                    .await
-            }
+            Action::Say(text) => control.send(&phone.id, &InboundKind::Text { text: text.clone() }.into()).await,
             Action::Tap(label) => tap(control, phone, label).await,
             Action::Send(message) => send(control, phone, message).await,
             Action::Read => {
                 let path = format!("/sim/phones/{}/read", phone.id);
-                control
-                    .post::<serde_json::Value>(&path, &serde_json::json!({}))
-                    .await
-                    .map(drop)
+                control.post::<serde_json::Value>(&path, &serde_json::json!({})).await.map(drop)
             }
             Action::ExpectReply(wanted) => expect_reply(control, phone, wanted).await,
             Action::ExpectNoReply(silence) => expect_no_reply(control, phone, *silence).await,
@@ -145,11 +100,7 @@ impl Player {
 
 async fn tap(control: &Control, phone: &Phone, label: &str) -> Result<(), String> {
     let chat = control.chat(&phone.id).await?;
-    let found = chat
-        .iter()
-        .rev()
-        .filter(|bubble| arrived(bubble))
-        .find_map(|bubble| answer_to_tap(bubble, label));
+    let found = chat.iter().rev().filter(|bubble| arrived(bubble)).find_map(|bubble| answer_to_tap(bubble, label));
     let answer = found.ok_or_else(|| {
         let mut labels: Vec<&str> = chat.iter().filter(|bubble| arrived(bubble)).flat_map(labels).collect();
         labels.dedup();
@@ -168,9 +119,7 @@ fn labels(bubble: &BubbleView) -> Vec<&str> {
         }
         ButtonView::Url { .. } | ButtonView::SendLocation | ButtonView::Other { .. } => None,
     });
-    buttons
-        .chain(bubble.rows.iter().map(|row| row.title.as_str()))
-        .collect()
+    buttons.chain(bubble.rows.iter().map(|row| row.title.as_str())).collect()
 }
 
 fn answer_to_tap(bubble: &BubbleView, label: &str) -> Option<InboundKind> {
@@ -181,24 +130,14 @@ fn answer_to_tap(bubble: &BubbleView, label: &str) -> Option<InboundKind> {
         ButtonView::Url { .. } | ButtonView::SendLocation | ButtonView::Other { .. } => false,
     });
     match button {
-        Some(ButtonView::Reply { id, .. }) => Some(InboundKind::ButtonReply {
-            message_id,
-            id: id.clone(),
-        }),
-        Some(ButtonView::QuickReply { index, .. }) => Some(InboundKind::TemplateButton {
-            message_id,
-            index: *index,
-            without_context: false,
-        }),
-        Some(_) => Some(InboundKind::SharePhone {
-            message_id: Some(message_id),
-        }),
+        Some(ButtonView::Reply { id, .. }) => Some(InboundKind::ButtonReply { message_id, id: id.clone() }),
+        Some(ButtonView::QuickReply { index, .. }) => {
+            Some(InboundKind::TemplateButton { message_id, index: *index, without_context: false })
+        }
+        Some(_) => Some(InboundKind::SharePhone { message_id: Some(message_id) }),
         None => {
             let row = bubble.rows.iter().find(|row| row.id == label || row.title == label)?;
-            Some(InboundKind::ListReply {
-                message_id,
-                id: row.id.clone(),
-            })
+            Some(InboundKind::ListReply { message_id, id: row.id.clone() })
         }
     }
 }
@@ -225,10 +164,8 @@ async fn expect_reply(control: &mut Control, phone: &mut Phone, wanted: &ExpectR
     let deadline = Instant::now() + wanted.within;
     loop {
         let chat = control.chat(&phone.id).await?;
-        let new = || {
-            chat.iter()
-                .filter(|bubble| bubble.author == Author::Business && !phone.expected.contains(&bubble.id))
-        };
+        let new =
+            || chat.iter().filter(|bubble| bubble.author == Author::Business && !phone.expected.contains(&bubble.id));
         if let Some(place) = chat.iter().position(|bubble| {
             bubble.author == Author::Business
                 && !phone.expected.contains(&bubble.id)
@@ -236,9 +173,7 @@ async fn expect_reply(control: &mut Control, phone: &mut Phone, wanted: &ExpectR
                 && fits(bubble, wanted)
         }) {
             // What stood before it was passed over and must not fit a later step out of order.
-            phone
-                .expected
-                .extend(chat[..=place].iter().map(|bubble| bubble.id.clone()));
+            phone.expected.extend(chat[..=place].iter().map(|bubble| bubble.id.clone()));
             return Ok(());
         }
         if !control.changed_before(deadline).await? {
@@ -252,10 +187,7 @@ async fn expect_reply(control: &mut Control, phone: &mut Phone, wanted: &ExpectR
 }
 
 fn fits(bubble: &BubbleView, wanted: &ExpectReply) -> bool {
-    wanted
-        .contains
-        .as_ref()
-        .is_none_or(|part| bubble.text.contains(part.as_str()))
+    wanted.contains.as_ref().is_none_or(|part| bubble.text.contains(part.as_str()))
         && wanted.equals.as_ref().is_none_or(|text| bubble.text == *text)
         && wanted.kind.as_ref().is_none_or(|kind| bubble.kind == *kind)
 }
@@ -279,11 +211,7 @@ async fn expect_no_reply(control: &mut Control, phone: &Phone, silence: Duration
 }
 
 async fn expect_status(control: &mut Control, phone: &Phone, wanted: &ExpectStatus) -> Result<(), String> {
-    let author = if wanted.of == Sender::Business {
-        Author::Business
-    } else {
-        Author::User
-    };
+    let author = if wanted.of == Sender::Business { Author::Business } else { Author::User };
     let deadline = Instant::now() + wanted.within;
     loop {
         let chat = control.chat(&phone.id).await?;
@@ -311,8 +239,5 @@ fn has_come(bubble: &BubbleView, wanted: &ExpectStatus) -> bool {
 /// Whether a message of the business is on the phone.
 pub(super) fn arrived(bubble: &BubbleView) -> bool {
     bubble.author == Author::Business
-        && matches!(
-            bubble.status,
-            BubbleStatus::Delivered | BubbleStatus::Read | BubbleStatus::Played
-        )
+        && matches!(bubble.status, BubbleStatus::Delivered | BubbleStatus::Read | BubbleStatus::Played)
 }

@@ -50,12 +50,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            formatter,
-            "{} {}",
-            if self.passed() { "passed" } else { "FAILED" },
-            self.scenario
-        )?;
+        writeln!(formatter, "{} {}", if self.passed() { "passed" } else { "FAILED" }, self.scenario)?;
         for (index, StepReport { step, outcome, took }) in self.steps.iter().enumerate() {
             let number = index + 1;
             match outcome {
@@ -84,47 +79,24 @@ pub(super) fn describe(step: &Step, phones: &[ScenarioPhone]) -> String {
         Action::ExpectReply(wanted) => {
             let parts = [
                 wanted.kind.as_ref().map(|kind| format!("of kind {kind}")),
-                wanted
-                    .contains
-                    .as_ref()
-                    .map(|part| format!("containing {}", quoted(part))),
+                wanted.contains.as_ref().map(|part| format!("containing {}", quoted(part))),
                 wanted.equals.as_ref().map(|text| format!("that is {}", quoted(text))),
             ];
             let parts: Vec<String> = parts.into_iter().flatten().collect();
-            format!("{who} gets a reply {}", parts.join(" and "))
-                .trim_end()
-                .to_owned()
+            format!("{who} gets a reply {}", parts.join(" and ")).trim_end().to_owned()
         }
         Action::ExpectNoReply(silence) => format!("{who} gets no reply for {}", seconds(*silence)),
         Action::ExpectStatus(wanted) => {
-            let whose = if wanted.of == Sender::Business {
-                "the message to"
-            } else {
-                "the message of"
-            };
-            let code = wanted
-                .code
-                .map_or_else(String::new, |code| format!(" with code {code}"));
-            format!(
-                "{whose} {who} is {}{code}",
-                format!("{:?}", wanted.status).to_lowercase()
-            )
+            let whose = if wanted.of == Sender::Business { "the message to" } else { "the message of" };
+            let code = wanted.code.map_or_else(String::new, |code| format!(" with code {code}"));
+            format!("{whose} {who} is {}{code}", format!("{:?}", wanted.status).to_lowercase())
         }
         Action::AdvanceClock(by) => format!("the clock moves on by {}", seconds(*by)),
         Action::Fault(fault) => {
             let json = serde_json::to_value(fault).unwrap_or_default();
             let part = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
-            let only = if who.is_empty() {
-                String::new()
-            } else {
-                format!(" for {who}")
-            };
-            format!(
-                "a fault is armed{only}: {} on {}, {} times",
-                part("kind"),
-                part("on"),
-                fault.times
-            )
+            let only = if who.is_empty() { String::new() } else { format!(" for {who}") };
+            format!("a fault is armed{only}: {} on {}, {} times", part("kind"), part("on"), fault.times)
         }
     }
 }
@@ -138,16 +110,8 @@ pub(super) fn status_words(bubble: &BubbleView) -> String {
 }
 
 pub(super) fn excerpt(bubble: &BubbleView) -> String {
-    let text = if bubble.text.is_empty() {
-        String::new()
-    } else {
-        format!(" {}", quoted(&bubble.text))
-    };
-    let status = if arrived(bubble) {
-        String::new()
-    } else {
-        format!(" ({})", status_words(bubble))
-    };
+    let text = if bubble.text.is_empty() { String::new() } else { format!(" {}", quoted(&bubble.text)) };
+    let status = if arrived(bubble) { String::new() } else { format!(" ({})", status_words(bubble)) };
     format!("{}{text}{status}", bubble.kind)
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultOn {
-    /// A call to `/{phone_number_id}/messages`.
+    /// A message sent through `/{phone_number_id}/messages`; read marks are left alone.
     Send,
     /// A webhook on its way out.
     Webhook,

@@ -25,13 +25,7 @@ pub struct InboundSpec {
 
 impl From<InboundKind> for InboundSpec {
     fn from(kind: InboundKind) -> Self {
-        Self {
-            kind,
-            reply_to: None,
-            forwarded: false,
-            frequently_forwarded: false,
-            referral: None,
-        }
+        Self { kind, reply_to: None, forwarded: false, frequently_forwarded: false, referral: None }
     }
 }
 

@@ -42,10 +42,7 @@ pub(crate) struct Face {
 
 impl Face {
     pub(crate) fn text(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            ..Self::default()
-        }
+        Self { text: text.into(), ..Self::default() }
     }
 }
 
@@ -80,24 +77,14 @@ impl Bubble {
         if self.face.text.is_empty() {
             return format!("[{}]", self.kind);
         }
-        self.face
-            .text
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .take(LINE_CHARACTERS_MAX)
-            .collect()
+        self.face.text.lines().next().unwrap_or_default().chars().take(LINE_CHARACTERS_MAX).collect()
     }
 
     /// Puts, replaces or (with an empty emoji) removes one side's reaction.
     pub(crate) fn react(&mut self, from: Author, emoji: &str) {
         self.reactions.retain(|reaction| reaction.from != from);
         if !emoji.is_empty() {
-            self.reactions.push(ReactionView {
-                from,
-                emoji: emoji.to_owned(),
-            });
+            self.reactions.push(ReactionView { from, emoji: emoji.to_owned() });
         }
     }
 

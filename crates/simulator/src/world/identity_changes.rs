@@ -22,11 +22,7 @@ impl World {
         let phone = self.phone(phone_id)?;
         let (old, shown, name) = (phone.number.clone(), phone.number_shown(now), phone.name.clone());
         let mut system = Map::new();
-        let body = if shown {
-            format!("{name} changed from {old} to {new}")
-        } else {
-            format!("{name} changed number")
-        };
+        let body = if shown { format!("{name} changed from {old} to {new}") } else { format!("{name} changed number") };
         system.insert("type".to_owned(), json!("user_changed_number"));
         system.insert("body".to_owned(), json!(body));
         if shown {
@@ -45,9 +41,7 @@ impl World {
     pub(super) fn change_user_id(&mut self, phone_id: &str) -> Result<Item, ControlError> {
         let phone = self.phone(phone_id)?;
         if phone.kind == PhoneKind::Phone {
-            return Err(ControlError::Invalid(
-                "this phone has no BSUID that could change".to_owned(),
-            ));
+            return Err(ControlError::Invalid("this phone has no BSUID that could change".to_owned()));
         }
         let (number, name) = (phone.number.clone(), phone.name.clone());
         let mut system = Map::new();
@@ -106,11 +100,6 @@ impl World {
         message.insert("system".to_owned(), Value::Object(system));
         let message = Value::Object(message);
         self.add_user_bubble(phone_id, &wamid, "system", face, None, &message);
-        Item {
-            wamid,
-            message,
-            contact: None,
-            errors: None,
-        }
+        Item { wamid, message, contact: None, errors: None }
     }
 }

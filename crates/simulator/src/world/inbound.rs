@@ -30,31 +30,16 @@ pub(super) struct Draft {
 
 impl Draft {
     pub(super) fn new(kind: &'static str, payload: Value, face: Face) -> Self {
-        Self {
-            kind,
-            payload,
-            face: Some(face),
-            reply_to: None,
-            opens_window: true,
-        }
+        Self { kind, payload, face: Some(face), reply_to: None, opens_window: true }
     }
 
     /// Something that shows no bubble of its own and does not open the window.
     pub(super) fn quiet(kind: &'static str, payload: Value) -> Self {
-        Self {
-            kind,
-            payload,
-            face: None,
-            reply_to: None,
-            opens_window: false,
-        }
+        Self { kind, payload, face: None, reply_to: None, opens_window: false }
     }
 
     pub(super) fn answering(self, message_id: Option<&str>) -> Self {
-        Self {
-            reply_to: message_id.map(str::to_owned),
-            ..self
-        }
+        Self { reply_to: message_id.map(str::to_owned), ..self }
     }
 }
 
@@ -129,12 +114,7 @@ impl World {
         if let Some(face) = draft.face {
             self.add_user_bubble(phone_id, &wamid, draft.kind, face, reply_to, &message);
         }
-        Ok(Item {
-            wamid,
-            message,
-            contact: Some(contact),
-            errors: None,
-        })
+        Ok(Item { wamid, message, contact: Some(contact), errors: None })
     }
 
     fn put_context(
@@ -144,13 +124,7 @@ impl World {
         face: &Option<Face>,
         reply_to: Option<&str>,
     ) {
-        let hidden = matches!(
-            spec.kind,
-            InboundKind::TemplateButton {
-                without_context: true,
-                ..
-            }
-        );
+        let hidden = matches!(spec.kind, InboundKind::TemplateButton { without_context: true, .. });
         let context = if spec.frequently_forwarded {
             json!({ "frequently_forwarded": true })
         } else if spec.forwarded {
@@ -165,8 +139,7 @@ impl World {
 
     fn open_window(&mut self, phone_id: &str, with_referral: bool) {
         let (now, now_milliseconds) = (self.now(), self.now_milliseconds);
-        self.number_pace
-            .take(now_milliseconds, self.config.throughput_messages_per_second, true);
+        self.number_pace.take(now_milliseconds, self.config.throughput_messages_per_second, true);
         if let Some(phone) = self.people.get_mut(phone_id) {
             phone.last_inbound_at = Some(now);
             if with_referral {
@@ -216,39 +189,22 @@ impl World {
             }
             InboundKind::Audio { media_id } => self.media_draft("audio", media_id, None, json!({ "voice": false })),
             InboundKind::Voice { media_id } => self.media_draft("audio", media_id, None, json!({ "voice": true })),
-            InboundKind::Document {
-                media_id,
-                caption,
-                filename,
-            } => {
+            InboundKind::Document { media_id, caption, filename } => {
                 let extra = filename.as_ref().map_or(json!({}), |name| json!({ "filename": name }));
                 self.media_draft("document", media_id, caption.as_deref(), extra)
             }
             InboundKind::Sticker { media_id, animated } => {
                 self.media_draft("sticker", media_id, None, json!({ "animated": animated }))
             }
-            InboundKind::Location {
-                latitude,
-                longitude,
-                name,
-                address,
-            } => location_draft(*latitude, *longitude, name.as_deref(), address.as_deref()),
-            InboundKind::Contacts { contacts } => Ok(Draft::new(
-                "contacts",
-                json!(contacts),
-                Face::text(card_names(contacts)),
-            )),
-            InboundKind::Order {
-                catalog_id,
-                text,
-                product_items,
-            } => {
+            InboundKind::Location { latitude, longitude, name, address } => {
+                location_draft(*latitude, *longitude, name.as_deref(), address.as_deref())
+            }
+            InboundKind::Contacts { contacts } => {
+                Ok(Draft::new("contacts", json!(contacts), Face::text(card_names(contacts))))
+            }
+            InboundKind::Order { catalog_id, text, product_items } => {
                 let payload = json!({ "catalog_id": catalog_id, "text": text, "product_items": product_items });
-                Ok(Draft::new(
-                    "order",
-                    payload,
-                    Face::text(format!("{} items {text}", product_items.len())),
-                ))
+                Ok(Draft::new("order", payload, Face::text(format!("{} items {text}", product_items.len()))))
             }
             InboundKind::Unsupported { unsupported_type } => Ok(unsupported_draft(unsupported_type.as_deref())),
             InboundKind::RequestWelcome => Ok(Draft::quiet("request_welcome", Value::Null)),
@@ -265,9 +221,7 @@ impl World {
     ) -> Result<Draft, ControlError> {
         let now = self.now();
         let Some(file) = self.media.get(media_id, now).cloned() else {
-            return Err(ControlError::NotFound(format!(
-                "there is no file {media_id}: upload it first"
-            )));
+            return Err(ControlError::NotFound(format!("there is no file {media_id}: upload it first")));
         };
         let voice = extra["voice"] == json!(true);
         let mut payload = Map::new();
@@ -277,10 +231,7 @@ impl World {
         payload.insert("url".to_owned(), json!(self.media_address(media_id)));
         let mut filename = None;
         if kind == "document" {
-            filename = extra["filename"]
-                .as_str()
-                .map(str::to_owned)
-                .or_else(|| file.filename.clone());
+            filename = extra["filename"].as_str().map(str::to_owned).or_else(|| file.filename.clone());
             if let Some(name) = &filename {
                 payload.insert("filename".to_owned(), json!(name));
             }
@@ -297,11 +248,7 @@ impl World {
             filename,
             voice,
         };
-        let face = Face {
-            text: caption.unwrap_or_default().to_owned(),
-            media: Some(media),
-            ..Face::default()
-        };
+        let face = Face { text: caption.unwrap_or_default().to_owned(), media: Some(media), ..Face::default() };
         Ok(Draft::new(kind, Value::Object(payload), face))
     }
 
@@ -318,17 +265,10 @@ impl World {
         phone.put_sender(&mut message, now);
         message.insert("timestamp".to_owned(), json!(now.to_string()));
         merge(&mut message, Value::Object(given.clone()));
-        let wamid = message
-            .get("id")
-            .and_then(Value::as_str)
-            .unwrap_or(&new_wamid)
-            .to_owned();
+        let wamid = message.get("id").and_then(Value::as_str).unwrap_or(&new_wamid).to_owned();
         let kind = message.get("type").and_then(Value::as_str).unwrap_or("raw").to_owned();
         let errors = message.remove("value_errors");
-        let quiet = matches!(
-            kind.as_str(),
-            "reaction" | "system" | "edit" | "revoke" | "request_welcome" | "raw"
-        );
+        let quiet = matches!(kind.as_str(), "reaction" | "system" | "edit" | "revoke" | "request_welcome" | "raw");
         if !quiet {
             self.open_window(phone_id, message.contains_key("referral"));
         }
@@ -338,21 +278,12 @@ impl World {
             self.add_user_bubble(phone_id, &wamid, &kind, Face::text(text), None, &message);
         }
         let contact = (kind != "system").then_some(contact);
-        Ok(Item {
-            wamid,
-            message,
-            contact,
-            errors,
-        })
+        Ok(Item { wamid, message, contact, errors })
     }
 }
 
 pub(crate) fn about(phone_id: &str, item: &Item) -> About {
-    About {
-        phone_id: Some(phone_id.to_owned()),
-        wamids: vec![item.wamid.clone()],
-        kind: "message".to_owned(),
-    }
+    About { phone_id: Some(phone_id.to_owned()), wamids: vec![item.wamid.clone()], kind: "message".to_owned() }
 }
 
 fn location_draft(
@@ -362,9 +293,7 @@ fn location_draft(
     address: Option<&str>,
 ) -> Result<Draft, ControlError> {
     if !(-90.0..=90.0).contains(&latitude) || !(-180.0..=180.0).contains(&longitude) {
-        return Err(ControlError::Invalid(
-            "latitude is -90 to 90, longitude -180 to 180".to_owned(),
-        ));
+        return Err(ControlError::Invalid("latitude is -90 to 90, longitude -180 to 180".to_owned()));
     }
     let mut payload = json!({ "latitude": latitude, "longitude": longitude });
     for (key, value) in [("name", name), ("address", address)] {
@@ -372,9 +301,7 @@ fn location_draft(
             payload[key] = json!(value);
         }
     }
-    let text = name
-        .or(address)
-        .map_or_else(|| format!("{latitude}, {longitude}"), str::to_owned);
+    let text = name.or(address).map_or_else(|| format!("{latitude}, {longitude}"), str::to_owned);
     Ok(Draft::new("location", payload, Face::text(text)))
 }
 
@@ -390,17 +317,11 @@ fn unsupported_draft(unsupported_type: Option<&str>) -> Draft {
     if let Some(kind) = unsupported_type {
         payload["unsupported"] = json!({ "type": kind });
     }
-    Draft::new(
-        "unsupported",
-        payload,
-        Face::text(unsupported_type.unwrap_or("unsupported")),
-    )
+    Draft::new("unsupported", payload, Face::text(unsupported_type.unwrap_or("unsupported")))
 }
 
 fn card_names(contacts: &[Value]) -> String {
-    let names = contacts
-        .iter()
-        .map(|card| card["name"]["formatted_name"].as_str().unwrap_or("contact"));
+    let names = contacts.iter().map(|card| card["name"]["formatted_name"].as_str().unwrap_or("contact"));
     names.collect::<Vec<_>>().join(", ")
 }
 
@@ -408,9 +329,7 @@ pub(super) fn check_text(text: &str) -> Result<(), ControlError> {
     if (1..=USER_TEXT_CHARACTERS_MAX).contains(&text.chars().count()) {
         return Ok(());
     }
-    Err(ControlError::Invalid(format!(
-        "a text has 1 to {USER_TEXT_CHARACTERS_MAX} characters"
-    )))
+    Err(ControlError::Invalid(format!("a text has 1 to {USER_TEXT_CHARACTERS_MAX} characters")))
 }
 
 fn merge(into: &mut Map<String, Value>, from: Value) {

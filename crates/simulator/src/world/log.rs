@@ -108,11 +108,7 @@ impl Deliveries {
         self.number += 1;
         self.pending.insert(self.number, pending);
         let surplus = if self.pending.len() > PENDING_DELIVERIES_MAX {
-            self.pending
-                .keys()
-                .next()
-                .copied()
-                .and_then(|oldest| self.finish(oldest, DeliveryState::GivenUp))
+            self.pending.keys().next().copied().and_then(|oldest| self.finish(oldest, DeliveryState::GivenUp))
         } else {
             None
         };
@@ -145,13 +141,7 @@ impl Deliveries {
             .rev()
             .take(limit)
             .map(|(number, pending)| pending.view(*number, DeliveryState::Pending))
-            .chain(
-                self.finished
-                    .iter()
-                    .rev()
-                    .take(limit)
-                    .map(|(number, state, pending)| pending.view(*number, *state)),
-            )
+            .chain(self.finished.iter().rev().take(limit).map(|(number, state, pending)| pending.view(*number, *state)))
             .collect();
         views.sort_by_key(|view| std::cmp::Reverse(view.number));
         views.truncate(limit);

@@ -44,21 +44,9 @@ const SENDABLE: &[(&str, &str, usize)] = &[
     ("document", "application/msword", 100 * MIB),
     ("document", "application/vnd.ms-excel", 100 * MIB),
     ("document", "application/vnd.ms-powerpoint", 100 * MIB),
-    (
-        "document",
-        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-        100 * MIB,
-    ),
-    (
-        "document",
-        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-        100 * MIB,
-    ),
-    (
-        "document",
-        "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-        100 * MIB,
-    ),
+    ("document", "application/vnd.openxmlformats-officedocument.wordprocessingml.document", 100 * MIB),
+    ("document", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", 100 * MIB),
+    ("document", "application/vnd.openxmlformats-officedocument.presentationml.presentation", 100 * MIB),
 ];
 
 /// A stored file.
@@ -91,17 +79,11 @@ impl MediaFile {
 
     /// Why it cannot be sent as this kind; `None` if it can.
     pub(crate) fn unfit_for(&self, kind: &str) -> Option<String> {
-        let Some((_, _, limit)) = SENDABLE
-            .iter()
-            .find(|(k, mime, _)| *k == kind && *mime == self.essence())
-        else {
+        let Some((_, _, limit)) = SENDABLE.iter().find(|(k, mime, _)| *k == kind && *mime == self.essence()) else {
             return Some(format!("{} cannot be sent as {kind}", self.mime_type));
         };
         if self.bytes.len() > *limit {
-            return Some(format!(
-                "the file has {} bytes, {kind} may have {limit}",
-                self.bytes.len()
-            ));
+            return Some(format!("the file has {} bytes, {kind} may have {limit}", self.bytes.len()));
         }
         if self.essence() == "audio/ogg" && !self.is_ogg_opus() {
             return Some("audio/ogg must hold Opus".to_owned());
@@ -178,32 +160,17 @@ impl World {
         bytes: Bytes,
     ) -> Result<String, ControlError> {
         if bytes.is_empty() || bytes.len() > MEDIA_FILE_BYTES_MAX {
-            return Err(ControlError::Invalid(format!(
-                "a file has 1 to {MEDIA_FILE_BYTES_MAX} bytes"
-            )));
+            return Err(ControlError::Invalid(format!("a file has 1 to {MEDIA_FILE_BYTES_MAX} bytes")));
         }
         if !is_mime_type(mime_type) {
-            return Err(ControlError::Invalid(
-                "the file needs a content type such as image/jpeg".to_owned(),
-            ));
+            return Err(ControlError::Invalid("the file needs a content type such as image/jpeg".to_owned()));
         }
         let id = self.ids.object_id();
-        let life = if owner == Author::User {
-            USER_MEDIA_SECONDS
-        } else {
-            BUSINESS_MEDIA_SECONDS
-        };
+        let life = if owner == Author::User { USER_MEDIA_SECONDS } else { BUSINESS_MEDIA_SECONDS };
         let sha256 = Sha256::digest(&bytes).into();
         let expires_at = self.now() + life;
         let mime_type = mime_type.to_owned();
-        self.media.insert(MediaFile {
-            id: id.clone(),
-            mime_type,
-            filename,
-            bytes,
-            sha256,
-            expires_at,
-        });
+        self.media.insert(MediaFile { id: id.clone(), mime_type, filename, bytes, sha256, expires_at });
         Ok(id)
     }
 
@@ -228,8 +195,5 @@ fn essence(mime_type: &str) -> &str {
 
 fn is_mime_type(text: &str) -> bool {
     let plain = text.len() <= 200 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    plain
-        && essence(text)
-            .split_once('/')
-            .is_some_and(|(kind, sub)| !kind.is_empty() && !sub.is_empty())
+    plain && essence(text).split_once('/').is_some_and(|(kind, sub)| !kind.is_empty() && !sub.is_empty())
 }

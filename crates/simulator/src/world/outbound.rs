@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::errors::{GraphError, failure};
 use crate::view::{Author, BubbleStatus, FailureView, FaultKind, FaultOn};
 use crate::world::bubble::{Bubble, Face};
-use crate::world::pricing::{Charged, Price};
+use crate::world::pricing::{Charged, Price, PriceKind};
 use crate::world::{Job, World};
 
 /// How far a reaction or reply may look back, in seconds.
@@ -72,17 +72,11 @@ impl World {
     /// Refusals that depend on the state of the world and are answered at once.
     pub(crate) fn check_policy(&mut self, outgoing: &Outgoing) -> Result<(), GraphError> {
         if self.crowded {
-            return Err(GraphError::new(
-                130_429,
-                "The simulator has too much scheduled work: send more slowly.",
-            ));
+            return Err(GraphError::new(130_429, "The simulator has too much scheduled work: send more slowly."));
         }
         let identifier = outgoing.address.identifier();
         if identifier == self.config.display_phone_number {
-            return Err(GraphError::new(
-                131_021,
-                "The recipient and the sender are the same phone number.",
-            ));
+            return Err(GraphError::new(131_021, "The recipient and the sender are the same phone number."));
         }
         let allowed = &self.config.recipient_allow_list;
         if !allowed.is_empty() && !allowed.iter().any(|one| one == identifier) {
@@ -123,22 +117,23 @@ impl World {
     pub(crate) fn accept(&mut self, outgoing: Outgoing) -> String {
         let wamid = self.ids.wamid();
         let phone_id = self.phone_id_of(&outgoing.address).unwrap_or_default();
-        let price = self.price(&phone_id, &outgoing);
-        let failure = self.coming_failure(&phone_id, &outgoing, &price);
+        let failure = self.coming_failure(&phone_id, &outgoing);
+        let price = failure.is_none().then(|| self.price(&phone_id, &outgoing));
+        let failure = failure.or_else(|| self.unpaid(price.as_ref()?));
+        if failure.is_none() {
+            self.number_used(&phone_id, &outgoing.address);
+        }
+        self.stop_typing(&phone_id);
         let sent = Arc::new(Sent {
             wamid: wamid.clone(),
             phone_id: phone_id.clone(),
             address: outgoing.address.clone(),
             kind: outgoing.kind.clone(),
             callback_data: outgoing.callback_data.clone(),
-            price: Some(price).filter(|_| failure.is_none()),
+            price: price.filter(|_| failure.is_none()),
             failure,
         });
-        self.touch_phone(&phone_id, &outgoing);
-        self.later(
-            self.config.sent_after_milliseconds,
-            Job::Advance(Arc::clone(&sent), BubbleStatus::Sent),
-        );
+        self.later(self.config.sent_after_milliseconds, Job::Advance(Arc::clone(&sent), BubbleStatus::Sent));
         match outgoing.reaction {
             Some((message_id, emoji)) if sent.failure.is_none() => {
                 self.change_bubble(&message_id, |bubble| bubble.react(Author::Business, &emoji));
@@ -169,14 +164,13 @@ impl World {
         self.add_bubble(phone_id, bubble);
     }
 
-    /// Typing ends, a hidden number that was written to becomes shown, an answer to an ad opens the free entry point.
-    fn touch_phone(&mut self, phone_id: &str, outgoing: &Outgoing) {
-        self.stop_typing(phone_id);
+    /// A hidden number that was written to becomes shown; an answer to an ad opens the free entry point.
+    fn number_used(&mut self, phone_id: &str, address: &Address) {
         let now = self.now();
         let Some(phone) = self.people.get_mut(phone_id) else {
             return;
         };
-        if matches!(outgoing.address, Address::Number(_)) {
+        if matches!(address, Address::Number(_)) {
             phone.number_used_at = Some(now);
         }
         let answers_ad = phone.referral_at.is_some_and(|at| now < at + super::WINDOW_SECONDS);
@@ -184,6 +178,11 @@ impl World {
             phone.free_entry_until = Some(now + FREE_ENTRY_SECONDS);
             phone.referral_at = None;
         }
+    }
+
+    fn unpaid(&self, price: &Price) -> Option<FailureView> {
+        let unpaid = !self.config.payment_method && price.kind == PriceKind::Regular;
+        unpaid.then(|| failure(131_042, "There is no payment method for messages past the free allowance."))
     }
 
     fn price(&mut self, phone_id: &str, outgoing: &Outgoing) -> Price {
@@ -199,31 +198,18 @@ impl World {
             now,
             free_per_month: self.config.free_service_messages_per_month,
         };
-        let reachable = !phone_id.is_empty() && (charged.in_window || charged.template.is_some());
-        let mut no_allowance = self.allowance;
-        // What cannot be delivered uses nothing up.
-        let allowance = if reachable {
-            &mut self.allowance
-        } else {
-            &mut no_allowance
-        };
-        allowance.charge(charged)
+        self.allowance.charge(charged)
     }
 
     /// Why an accepted message is going to fail: asked for by a fault, or by the rules.
-    fn coming_failure(&mut self, phone_id: &str, outgoing: &Outgoing, price: &Price) -> Option<FailureView> {
+    fn coming_failure(&mut self, phone_id: &str, outgoing: &Outgoing) -> Option<FailureView> {
         let phone = Some(phone_id).filter(|id| !id.is_empty());
-        let asked = self
-            .faults
-            .take(FaultOn::Webhook, phone, |kind| matches!(kind, FaultKind::Error { .. }));
+        let asked = self.faults.take(FaultOn::Webhook, phone, |kind| matches!(kind, FaultKind::Error { .. }));
         if let Some(FaultKind::Error { code }) = asked {
             return Some(failure(code, "Asked for by a fault."));
         }
         if phone.is_none() {
-            return Some(failure(
-                131_026,
-                "Message undeliverable: nobody on WhatsApp has this identifier.",
-            ));
+            return Some(failure(131_026, "Message undeliverable: nobody on WhatsApp has this identifier."));
         }
         if outgoing.template_category.is_none() && !self.in_window(phone_id) {
             return Some(failure(131_047, WINDOW_DETAILS));
@@ -235,29 +221,17 @@ impl World {
             let oldest = self.now() - REACTION_SECONDS_MAX;
             let found = self.bubble(message_id).is_some_and(|bubble| bubble.at >= oldest);
             if !found || self.chat_of(message_id) != Some(phone_id) {
-                return Some(failure(
-                    131_009,
-                    "The message to react to does not exist or is too old.",
-                ));
+                return Some(failure(131_009, "The message to react to does not exist or is too old."));
             }
         }
-        let unpaid = !self.config.payment_method && price.json()["billable"] == json!(true);
-        unpaid.then(|| {
-            failure(
-                131_042,
-                "There is no payment method for messages past the free allowance.",
-            )
-        })
+        None
     }
 
     /// The business has read this message and all earlier ones of its chat. `None`: there is no such message.
     pub(crate) fn mark_read(&mut self, wamid: &str, typing: bool) -> Option<String> {
         let phone_id = self.chat_of(wamid)?.to_owned();
         let phone = self.people.get(&phone_id)?;
-        let place = phone
-            .chat
-            .iter()
-            .position(|bubble| bubble.id == wamid && bubble.author == Author::User)?;
+        let place = phone.chat.iter().position(|bubble| bubble.id == wamid && bubble.author == Author::User)?;
         let earlier: Vec<String> = phone
             .chat
             .iter()
@@ -277,9 +251,7 @@ impl World {
     /// A webhook with these messages was answered 200.
     pub(crate) fn user_messages_arrived(&mut self, wamids: &[String]) {
         for wamid in wamids {
-            let waiting = self
-                .bubble(wamid)
-                .is_some_and(|bubble| bubble.status < BubbleStatus::Delivered);
+            let waiting = self.bubble(wamid).is_some_and(|bubble| bubble.status < BubbleStatus::Delivered);
             if waiting {
                 self.change_bubble(wamid, |bubble| bubble.advance(BubbleStatus::Delivered));
             }

@@ -19,11 +19,7 @@ impl PairPace {
     /// Takes one message if allowed.
     pub(crate) fn take(&mut self, now: i64) -> bool {
         if now >= self.paid_off_at {
-            *self = Self {
-                burst_began: now,
-                burst_messages: 1,
-                paid_off_at: now + PAIR_INTERVAL_MILLISECONDS,
-            };
+            *self = Self { burst_began: now, burst_messages: 1, paid_off_at: now + PAIR_INTERVAL_MILLISECONDS };
             return true;
         }
         let in_burst = now < self.burst_began + PAIR_BURST_MILLISECONDS && self.burst_messages < PAIR_BURST_MAX;
@@ -89,10 +85,7 @@ mod tests {
     fn the_number_holds_one_second_of_messages_and_refills() {
         let mut pace = NumberPace::default();
         assert_eq!((0..100).filter(|_| pace.take(5_000_000, 80, false)).count(), 80);
-        assert!(
-            pace.take(5_000_013, 80, false),
-            "one eightieth of a second later there is room for one"
-        );
+        assert!(pace.take(5_000_013, 80, false), "one eightieth of a second later there is room for one");
         assert!(!pace.take(5_000_013, 80, false));
         assert!(pace.take(5_000_013, 80, true), "an inbound message is never refused");
     }

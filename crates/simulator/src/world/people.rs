@@ -162,16 +162,12 @@ impl People {
 
 impl World {
     pub(crate) fn phone(&self, id: &str) -> Result<&Phone, ControlError> {
-        self.people
-            .get(id)
-            .ok_or_else(|| ControlError::NotFound(format!("there is no phone {id}")))
+        self.people.get(id).ok_or_else(|| ControlError::NotFound(format!("there is no phone {id}")))
     }
 
     pub(crate) fn add_phone(&mut self, spec: &PhoneSpec) -> Result<PhoneView, ControlError> {
         if self.people.order.len() >= PHONES_MAX {
-            return Err(ControlError::Full(format!(
-                "there are {PHONES_MAX} phones already: remove some or reset"
-            )));
+            return Err(ControlError::Full(format!("there are {PHONES_MAX} phones already: remove some or reset")));
         }
         let kind = spec.kind.unwrap_or(PhoneKind::Username);
         let name = self.checked_name(spec)?;
@@ -208,9 +204,7 @@ impl World {
             Some(name) if (1..=NAME_CHARACTERS_MAX).contains(&name.trim().chars().count()) => {
                 Ok(name.trim().to_owned())
             }
-            Some(_) => Err(ControlError::Invalid(format!(
-                "a name has 1 to {NAME_CHARACTERS_MAX} characters"
-            ))),
+            Some(_) => Err(ControlError::Invalid(format!("a name has 1 to {NAME_CHARACTERS_MAX} characters"))),
         }
     }
 
@@ -237,9 +231,9 @@ impl World {
         name: &str,
     ) -> Result<Option<String>, ControlError> {
         match (&spec.username, kind) {
-            (Some(_), PhoneKind::Phone) => Err(ControlError::Invalid(
-                "a phone without a BSUID has no username: choose another kind".to_owned(),
-            )),
+            (Some(_), PhoneKind::Phone) => {
+                Err(ControlError::Invalid("a phone without a BSUID has no username: choose another kind".to_owned()))
+            }
             (Some(username), _) if is_username(username) => Ok(Some(username.clone())),
             (Some(username), _) => Err(ControlError::Invalid(format!(
                 "{username} is no username: 3 to 35 of a-z, 0-9, full stop and underscore"
@@ -251,13 +245,9 @@ impl World {
     }
 
     pub(crate) fn remove_phone(&mut self, id: &str) -> Result<(), ControlError> {
-        self.people
-            .remove(id)
-            .ok_or_else(|| ControlError::NotFound(format!("there is no phone {id}")))?;
+        self.people.remove(id).ok_or_else(|| ControlError::NotFound(format!("there is no phone {id}")))?;
         self.forget_chat(id);
-        self.event(|| SimEvent::PhoneRemoved {
-            phone_id: id.to_owned(),
-        });
+        self.event(|| SimEvent::PhoneRemoved { phone_id: id.to_owned() });
         Ok(())
     }
 
@@ -274,27 +264,14 @@ impl World {
         let until = self.now() + TYPING_SECONDS;
         let Some(phone) = self.people.get_mut(id) else { return };
         phone.typing_until = Some(until);
-        self.later(
-            TYPING_SECONDS.unsigned_abs() * 1_000 + 50,
-            Job::TypingEnd(id.to_owned()),
-        );
-        self.event(|| SimEvent::Typing {
-            phone_id: id.to_owned(),
-            on: true,
-        });
+        self.later(TYPING_SECONDS.unsigned_abs() * 1_000 + 50, Job::TypingEnd(id.to_owned()));
+        self.event(|| SimEvent::Typing { phone_id: id.to_owned(), on: true });
     }
 
     pub(crate) fn stop_typing(&mut self, id: &str) {
-        let was_typing = self
-            .people
-            .get_mut(id)
-            .and_then(|phone| phone.typing_until.take())
-            .is_some();
+        let was_typing = self.people.get_mut(id).and_then(|phone| phone.typing_until.take()).is_some();
         if was_typing {
-            self.event(|| SimEvent::Typing {
-                phone_id: id.to_owned(),
-                on: false,
-            });
+            self.event(|| SimEvent::Typing { phone_id: id.to_owned(), on: false });
         }
     }
 
@@ -309,12 +286,7 @@ impl World {
                 .filter(|phone| typing_over(phone, now))
                 .map(|phone| phone.id.clone())
                 .collect(),
-            None => self
-                .people
-                .all()
-                .filter(|phone| typing_over(phone, now))
-                .map(|phone| phone.id.clone())
-                .collect(),
+            None => self.people.all().filter(|phone| typing_over(phone, now)).map(|phone| phone.id.clone()).collect(),
         };
         for id in over {
             self.stop_typing(&id);
@@ -328,10 +300,7 @@ fn typing_over(phone: &Phone, now: i64) -> bool {
 
 /// The digits of a phone number written in any usual way; `None` if it is none.
 pub(crate) fn digits(written: &str) -> Option<String> {
-    let plain: String = written
-        .chars()
-        .filter(|c| !matches!(c, '+' | ' ' | '-' | '(' | ')' | '.'))
-        .collect();
+    let plain: String = written.chars().filter(|c| !matches!(c, '+' | ' ' | '-' | '(' | ')' | '.')).collect();
     let valid = (6..=15).contains(&plain.len()) && plain.bytes().all(|byte| byte.is_ascii_digit());
     valid.then_some(plain)
 }
@@ -350,7 +319,5 @@ pub(crate) fn is_user_id(text: &str) -> bool {
 
 fn is_username(text: &str) -> bool {
     (3..=35).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_'))
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_'))
 }

@@ -65,10 +65,7 @@ impl Allowance {
             "service" => self.service(charged),
             _ => PriceKind::Regular,
         };
-        Price {
-            category: category.to_owned(),
-            kind,
-        }
+        Price { category: category.to_owned(), kind }
     }
 
     fn service(&mut self, charged: Charged<'_>) -> PriceKind {
@@ -98,13 +95,7 @@ mod tests {
     const NOVEMBER_2026: i64 = 1_795_305_600;
 
     fn service(now: i64) -> Charged<'static> {
-        Charged {
-            template: None,
-            in_window: true,
-            in_free_entry: false,
-            now,
-            free_per_month: 2,
-        }
+        Charged { template: None, in_window: true, in_free_entry: false, now, free_per_month: 2 }
     }
 
     #[test]
@@ -128,24 +119,12 @@ mod tests {
         let mut allowance = Allowance::default();
         let mut kind = |template, in_window, in_free_entry, now| {
             allowance
-                .charge(Charged {
-                    template: Some(template),
-                    in_window,
-                    in_free_entry,
-                    now,
-                    free_per_month: 9,
-                })
+                .charge(Charged { template: Some(template), in_window, in_free_entry, now, free_per_month: 9 })
                 .kind
         };
         assert_eq!(kind("utility", true, false, NOVEMBER_2026), PriceKind::Regular);
-        assert_eq!(
-            kind("utility", true, false, SERVICE_PRICED_SINCE - 1),
-            PriceKind::FreeService
-        );
-        assert_eq!(
-            kind("utility", false, false, SERVICE_PRICED_SINCE - 1),
-            PriceKind::Regular
-        );
+        assert_eq!(kind("utility", true, false, SERVICE_PRICED_SINCE - 1), PriceKind::FreeService);
+        assert_eq!(kind("utility", false, false, SERVICE_PRICED_SINCE - 1), PriceKind::Regular);
         assert_eq!(kind("marketing", true, false, NOVEMBER_2026), PriceKind::Regular);
         assert_eq!(kind("marketing", true, true, NOVEMBER_2026), PriceKind::FreeEntryPoint);
     }

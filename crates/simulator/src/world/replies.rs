@@ -63,12 +63,8 @@ impl World {
             reply["description"] = json!(description);
         }
         let face = Face::text(&row.title);
-        Ok(Draft::new(
-            "interactive",
-            json!({ "type": "list_reply", "list_reply": reply }),
-            face,
-        )
-        .answering(Some(message_id)))
+        Ok(Draft::new("interactive", json!({ "type": "list_reply", "list_reply": reply }), face)
+            .answering(Some(message_id)))
     }
 
     fn quick_reply_draft(&self, phone_id: &str, message_id: &str, index: usize) -> Result<Draft, ControlError> {
@@ -79,11 +75,7 @@ impl World {
         });
         let title = title.ok_or_else(|| ControlError::NotFound(format!("{message_id} has no quick reply {index}")))?;
         let payload = quick_reply_payload(&bubble.content, index).unwrap_or_else(|| title.clone());
-        let draft = Draft::new(
-            "button",
-            json!({ "payload": payload, "text": title }),
-            Face::text(title),
-        );
+        let draft = Draft::new("button", json!({ "payload": payload, "text": title }), Face::text(title));
         Ok(draft.answering(Some(message_id)))
     }
 
@@ -91,9 +83,7 @@ impl World {
         self.bubble_in_chat(phone_id, message_id)?;
         let emoji = emoji.unwrap_or_default();
         if emoji.chars().count() > EMOJI_CHARACTERS_MAX {
-            return Err(ControlError::Invalid(format!(
-                "an emoji has at most {EMOJI_CHARACTERS_MAX} code points"
-            )));
+            return Err(ControlError::Invalid(format!("an emoji has at most {EMOJI_CHARACTERS_MAX} code points")));
         }
         self.change_bubble(message_id, |bubble| bubble.react(Author::User, emoji));
         let mut payload = json!({ "message_id": message_id });
@@ -107,26 +97,19 @@ impl World {
         check_text(text)?;
         let bubble = self.bubble_in_chat(phone_id, message_id)?;
         if bubble.author != Author::User || bubble.kind != "text" || bubble.revoked {
-            return Err(ControlError::Invalid(
-                "only the person's own texts can be edited".to_owned(),
-            ));
+            return Err(ControlError::Invalid("only the person's own texts can be edited".to_owned()));
         }
         self.change_bubble(message_id, |bubble| {
             bubble.face.text = text.to_owned();
             bubble.edited = true;
         });
         let message = json!({ "type": "text", "text": { "body": text } });
-        Ok(Draft::quiet(
-            "edit",
-            json!({ "original_message_id": message_id, "message": message }),
-        ))
+        Ok(Draft::quiet("edit", json!({ "original_message_id": message_id, "message": message })))
     }
 
     fn revoke(&mut self, phone_id: &str, message_id: &str) -> Result<Draft, ControlError> {
         if self.bubble_in_chat(phone_id, message_id)?.author != Author::User {
-            return Err(ControlError::Invalid(
-                "only the person's own messages can be taken back".to_owned(),
-            ));
+            return Err(ControlError::Invalid("only the person's own messages can be taken back".to_owned()));
         }
         self.change_bubble(message_id, |bubble| {
             bubble.face = Face::default();

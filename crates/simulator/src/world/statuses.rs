@@ -19,9 +19,7 @@ impl World {
             return self.fail(sent, failure);
         }
         let moved = match self.chat_of(&sent.wamid) {
-            Some(_) => self
-                .change_bubble(&sent.wamid, |bubble| bubble.advance(to))
-                .unwrap_or(false),
+            Some(_) => self.change_bubble(&sent.wamid, |bubble| bubble.advance(to)).unwrap_or(false),
             // A reaction has no bubble and is only ever sent.
             None => to == BubbleStatus::Sent && self.people.get(&sent.phone_id).is_some(),
         };
@@ -37,10 +35,7 @@ impl World {
                 self.later(config.delivered_after_milliseconds, next);
             }
             BubbleStatus::Delivered if config.auto_read => {
-                self.later(
-                    config.read_after_milliseconds,
-                    Job::Advance(Arc::clone(sent), BubbleStatus::Read),
-                );
+                self.later(config.read_after_milliseconds, Job::Advance(Arc::clone(sent), BubbleStatus::Read));
             }
             BubbleStatus::Delivered | BubbleStatus::Read => self.phone_event(&sent.phone_id),
             _ => {}
@@ -71,12 +66,7 @@ impl World {
 
     fn status_event(&mut self, sent: &Sent, status: BubbleStatus, error: Option<FailureView>) {
         let (phone_id, id) = (sent.phone_id.clone(), sent.wamid.clone());
-        self.event(|| SimEvent::Status {
-            phone_id,
-            id,
-            status,
-            error,
-        });
+        self.event(|| SimEvent::Status { phone_id, id, status, error });
     }
 
     fn status_webhook(&mut self, sent: &Sent, status: BubbleStatus, error: Option<&FailureView>) {
@@ -137,10 +127,7 @@ impl World {
 
     /// Only people with a BSUID appear in `contacts`; older payloads have none.
     fn status_contact(&self, sent: &Sent, status: BubbleStatus) -> Option<Value> {
-        let phone = self
-            .people
-            .get(&sent.phone_id)
-            .filter(|phone| phone.user_id.is_some())?;
+        let phone = self.people.get(&sent.phone_id).filter(|phone| phone.user_id.is_some())?;
         let mut contact = phone.contact(self.now(), status != BubbleStatus::Sent);
         if let Address::Number(number) = &sent.address {
             contact["wa_id"] = json!(number);
@@ -154,9 +141,7 @@ impl World {
         for wamid in played {
             let bubble = self.bubble_in_chat(phone_id, wamid)?;
             if !bubble.face.media.as_ref().is_some_and(|media| media.voice) || bubble.author != Author::Business {
-                return Err(ControlError::Invalid(format!(
-                    "{wamid} is no voice note of the business"
-                )));
+                return Err(ControlError::Invalid(format!("{wamid} is no voice note of the business")));
             }
         }
         let unread: Vec<Arc<Sent>> = phone

@@ -38,9 +38,7 @@ impl Template {
 
     /// The component of this type, `BODY` for instance.
     pub(crate) fn component(&self, kind: &str) -> Option<&Value> {
-        self.components
-            .iter()
-            .find(|component| component["type"].as_str() == Some(kind))
+        self.components.iter().find(|component| component["type"].as_str() == Some(kind))
     }
 
     /// The node as the Graph API shows it.
@@ -130,13 +128,7 @@ impl Templates {
                 "en_US",
                 "AUTHENTICATION",
                 false,
-                vec![
-                    body(
-                        "*{{1}}* is your verification code.",
-                        json!({ "body_text": [["123456"]] }),
-                    ),
-                    otp,
-                ],
+                vec![body("*{{1}}* is your verification code.", json!({ "body_text": [["123456"]] })), otp],
             ),
         ];
         let make = |(name, language, category, named, components): (&str, &str, &str, bool, Vec<Value>)| Template {
@@ -149,9 +141,7 @@ impl Templates {
             named,
             components,
         };
-        Self {
-            all: seeds.into_iter().map(make).collect(),
-        }
+        Self { all: seeds.into_iter().map(make).collect() }
     }
 
     pub(crate) fn all(&self) -> &[Template] {
@@ -163,16 +153,13 @@ impl Templates {
     }
 
     pub(crate) fn by_name(&self, name: &str, language: &str) -> Option<&Template> {
-        self.all
-            .iter()
-            .find(|template| template.name == name && template.language == language)
+        self.all.iter().find(|template| template.name == name && template.language == language)
     }
 
     /// Removes all languages of a name, or the one with this id. Says how many went.
     pub(crate) fn remove(&mut self, name: &str, id: Option<&str>) -> usize {
         let before = self.all.len();
-        self.all
-            .retain(|template| template.name != name || id.is_some_and(|id| template.id != id));
+        self.all.retain(|template| template.name != name || id.is_some_and(|id| template.id != id));
         before - self.all.len()
     }
 }
@@ -182,20 +169,13 @@ impl World {
     pub(crate) fn add_template(&mut self, mut template: Template) -> Template {
         template.id = self.ids.object_id();
         self.templates.all.push(template.clone());
-        self.later(
-            self.config.template_review_milliseconds,
-            Job::ApproveTemplate(template.id.clone()),
-        );
+        self.later(self.config.template_review_milliseconds, Job::ApproveTemplate(template.id.clone()));
         template
     }
 
     /// The review ends well, unless somebody decided before.
     pub(crate) fn approve_template(&mut self, id: &str) {
-        if self
-            .templates
-            .by_id(id)
-            .is_some_and(|template| template.status == "PENDING")
-        {
+        if self.templates.by_id(id).is_some_and(|template| template.status == "PENDING") {
             _ = self.set_template_status(id, "APPROVED", None);
         }
     }
@@ -208,16 +188,10 @@ impl World {
         reason: Option<&str>,
     ) -> Result<TemplateView, ControlError> {
         if !TEMPLATE_STATUSES.contains(&status) {
-            return Err(ControlError::Invalid(format!(
-                "status is one of {}",
-                TEMPLATE_STATUSES.join(", ")
-            )));
+            return Err(ControlError::Invalid(format!("status is one of {}", TEMPLATE_STATUSES.join(", "))));
         }
-        let found = self
-            .templates
-            .all
-            .iter_mut()
-            .find(|template| template.id == id_or_name || template.name == id_or_name);
+        let found =
+            self.templates.all.iter_mut().find(|template| template.id == id_or_name || template.name == id_or_name);
         let Some(template) = found else {
             return Err(ControlError::NotFound(format!("there is no template {id_or_name}")));
         };
@@ -233,10 +207,7 @@ impl World {
             "message_template_category": template.category,
             "reason": template.rejected_reason,
         });
-        let about = About {
-            kind: "template".to_owned(),
-            ..About::default()
-        };
+        let about = About { kind: "template".to_owned(), ..About::default() };
         self.send_change(about, "message_template_status_update", value);
         Ok(view)
     }
@@ -293,9 +264,6 @@ mod tests {
     #[test]
     fn rendering_replaces_each_variable_and_never_twice() {
         let values = [("1".to_owned(), "{{2}}".to_owned()), ("2".to_owned(), "b".to_owned())];
-        assert_eq!(
-            rendered("{{1}} and {{2}} and {{3}} and {{", &values),
-            "{{2}} and b and {{3}} and {{"
-        );
+        assert_eq!(rendered("{{1}} and {{2}} and {{3}} and {{", &values), "{{2}} and b and {{3}} and {{");
     }
 }

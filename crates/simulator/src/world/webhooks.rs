@@ -61,12 +61,8 @@ impl World {
             error: None,
             answered_in_milliseconds: None,
         };
-        let early = |kind: &FaultKind| {
-            matches!(
-                kind,
-                FaultKind::Duplicate | FaultKind::Reorder | FaultKind::Delay { .. }
-            )
-        };
+        let early =
+            |kind: &FaultKind| matches!(kind, FaultKind::Duplicate | FaultKind::Reorder | FaultKind::Delay { .. });
         let fault = self.faults.take(FaultOn::Webhook, pending.phone_id.as_deref(), early);
         match fault {
             Some(FaultKind::Duplicate) => {
@@ -103,8 +99,8 @@ impl World {
     }
 }
 
-/// JSON bytes as Meta writes them: non-ASCII as `\uXXXX`, slashes escaped. The signature is over these bytes, so whoever
-/// writes the JSON anew before checking gets it wrong.
+/// JSON bytes as Meta writes them: non-ASCII as `\uXXXX`, slashes escaped. The signature is over these bytes, so
+/// whoever writes the JSON anew before checking gets it wrong.
 pub(crate) fn escaped(value: &Value) -> Bytes {
     let plain = value.to_string();
     let mut text = String::with_capacity(plain.len() + plain.len() / 8);

@@ -33,21 +33,14 @@ pub struct Receiver {
 
 impl Receiver {
     fn take(&self, headers: &HeaderMap, raw: Bytes) -> u16 {
-        let given = headers
-            .get("x-hub-signature-256")
-            .map(|value| value.to_str().unwrap().to_owned());
+        let given = headers.get("x-hub-signature-256").map(|value| value.to_str().unwrap().to_owned());
         let mut mac = Hmac::<Sha256>::new_from_slice(b"simulator-app-secret").unwrap();
         mac.update(&raw);
         let expected = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
         let signed_well = given.as_deref() == Some(expected.as_str());
         let body = serde_json::from_slice(&raw).unwrap_or(Value::Null);
         let answered = self.answers.lock().unwrap().pop_front().unwrap_or(200);
-        self.received.lock().unwrap().push(Received {
-            raw,
-            body,
-            signed_well,
-            answered,
-        });
+        self.received.lock().unwrap().push(Received { raw, body, signed_well, answered });
         answered
     }
 }
@@ -66,9 +59,7 @@ pub async fn bench_with(change: impl FnOnce(&mut SimulatorConfig)) -> Bench {
     let receiver = Arc::new(Receiver::default());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let webhook_url = format!("http://{}/webhook", listener.local_addr().unwrap());
-    let router = Router::new()
-        .route("/webhook", get(challenge).post(webhook))
-        .with_state(Arc::clone(&receiver));
+    let router = Router::new().route("/webhook", get(challenge).post(webhook)).with_state(Arc::clone(&receiver));
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let mut config = SimulatorConfig {
         webhook_url: Some(webhook_url),
@@ -82,11 +73,7 @@ pub async fn bench_with(change: impl FnOnce(&mut SimulatorConfig)) -> Bench {
     change(&mut config);
     let simulator = Simulator::start(config).await.unwrap();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    Bench {
-        simulator,
-        receiver,
-        http,
-    }
+    Bench { simulator, receiver, http }
 }
 
 async fn challenge(Query(query): Query<std::collections::HashMap<String, String>>) -> (StatusCode, String) {
@@ -102,12 +89,7 @@ async fn webhook(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body
 
 impl Bench {
     pub fn phone(&self, kind: PhoneKind) -> PhoneView {
-        self.simulator
-            .add_phone(PhoneSpec {
-                kind: Some(kind),
-                ..PhoneSpec::default()
-            })
-            .unwrap()
+        self.simulator.add_phone(PhoneSpec { kind: Some(kind), ..PhoneSpec::default() }).unwrap()
     }
 
     /// A phone that has just written, so that its window is open.
@@ -143,11 +125,7 @@ impl Bench {
     pub async fn refused(&self, body: &Value, status: u16, code: u32) -> Value {
         let (given, answer) = self.send(body).await;
         let error = &answer["error"];
-        assert_eq!(
-            (u32::from(given), &error["code"]),
-            (u32::from(status), &json!(code)),
-            "{body} gave {answer}"
-        );
+        assert_eq!((u32::from(given), &error["code"]), (u32::from(status), &json!(code)), "{body} gave {answer}");
         assert!(
             error["message"].is_string() && error["type"].is_string() && error["fbtrace_id"].is_string(),
             "{answer}"
@@ -179,33 +157,21 @@ impl Bench {
     /// A call to the control API.
     pub async fn sim(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let method = method.parse().unwrap();
-        answer(
-            self.http
-                .request(method, format!("{}/sim/{path}", self.simulator.url()))
-                .json(body),
-        )
-        .await
+        answer(self.http.request(method, format!("{}/sim/{path}", self.simulator.url())).json(body)).await
     }
 
     pub async fn upload(&self, mime_type: &str, bytes: &[u8]) -> (u16, Value) {
-        let part = reqwest::multipart::Part::bytes(bytes.to_vec())
-            .file_name("file.bin")
-            .mime_str(mime_type)
-            .unwrap();
+        let part = reqwest::multipart::Part::bytes(bytes.to_vec()).file_name("file.bin").mime_str(mime_type).unwrap();
         let form = reqwest::multipart::Form::new()
             .text("messaging_product", "whatsapp")
             .text("type", mime_type.to_owned())
             .part("file", part);
-        let request = self
-            .http
-            .post(format!("{}/v25.0/106540352242922/media", self.simulator.url()));
+        let request = self.http.post(format!("{}/v25.0/106540352242922/media", self.simulator.url()));
         answer(request.bearer_auth("simulator-access-token").multipart(form)).await
     }
 
     pub async fn idle(&self) {
-        tokio::time::timeout(Duration::from_secs(20), self.simulator.wait_idle())
-            .await
-            .expect("it never came to rest");
+        tokio::time::timeout(Duration::from_secs(60), self.simulator.wait_idle()).await.expect("it never came to rest");
     }
 
     pub fn received(&self) -> Vec<Received> {
@@ -222,18 +188,12 @@ impl Bench {
 
     /// Values with messages of users.
     pub fn message_values(&self) -> Vec<Value> {
-        self.values()
-            .into_iter()
-            .filter(|value| value["messages"].is_array())
-            .collect()
+        self.values().into_iter().filter(|value| value["messages"].is_array()).collect()
     }
 
     /// The value that carries this message.
     pub fn value_of(&self, wamid: &str) -> Value {
-        let found = self
-            .message_values()
-            .into_iter()
-            .find(|value| value["messages"][0]["id"] == wamid);
+        let found = self.message_values().into_iter().find(|value| value["messages"][0]["id"] == wamid);
         found.expect("the message was not received")
     }
 
@@ -243,27 +203,18 @@ impl Bench {
 
     /// Values with a status of this message, in order of arrival.
     pub fn status_values(&self, wamid: &str) -> Vec<Value> {
-        self.values()
-            .into_iter()
-            .filter(|value| value["statuses"][0]["id"] == wamid)
-            .collect()
+        self.values().into_iter().filter(|value| value["statuses"][0]["id"] == wamid).collect()
     }
 
     pub fn statuses_of(&self, wamid: &str) -> Vec<Value> {
-        self.status_values(wamid)
-            .into_iter()
-            .map(|value| value["statuses"][0].clone())
-            .collect()
+        self.status_values(wamid).into_iter().map(|value| value["statuses"][0].clone()).collect()
     }
 
     /// Names of the statuses of this message, in the order of the ladder.
     pub fn ladder(&self, wamid: &str) -> Vec<String> {
         let order = ["sent", "delivered", "read", "played", "failed"];
-        let mut names: Vec<String> = self
-            .statuses_of(wamid)
-            .iter()
-            .map(|status| status["status"].as_str().unwrap().to_owned())
-            .collect();
+        let mut names: Vec<String> =
+            self.statuses_of(wamid).iter().map(|status| status["status"].as_str().unwrap().to_owned()).collect();
         names.sort_by_key(|name| order.iter().position(|known| known == name));
         names
     }

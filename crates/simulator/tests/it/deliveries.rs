@@ -18,10 +18,7 @@ async fn every_webhook_is_signed_over_its_escaped_bytes() {
     assert_eq!(received.body["object"], "whatsapp_business_account");
     assert_eq!(received.body["entry"][0]["id"], "102290129340398");
     assert_eq!(received.body["entry"][0]["changes"][0]["field"], "messages");
-    assert_eq!(
-        bench.simulator.chat(&phone.id).unwrap()[0].status,
-        BubbleStatus::Delivered
-    );
+    assert_eq!(bench.simulator.chat(&phone.id).unwrap()[0].status, BubbleStatus::Delivered);
 }
 
 #[tokio::test]
@@ -37,10 +34,7 @@ async fn anything_but_200_is_tried_again_with_the_same_bytes() {
     assert_eq!(answered, [503, 500, 204, 302, 200]);
     assert!(received.iter().all(|one| one.raw == received[0].raw && one.signed_well));
     let delivery = &bench.simulator.deliveries(1)[0];
-    assert_eq!(
-        (delivery.attempts, delivery.state, delivery.status),
-        (5, DeliveryState::Acknowledged, Some(200))
-    );
+    assert_eq!((delivery.attempts, delivery.state, delivery.status), (5, DeliveryState::Acknowledged, Some(200)));
     assert_eq!(bench.simulator.deliveries_pending(), 0);
 }
 
@@ -74,19 +68,13 @@ async fn without_an_address_webhooks_go_nowhere() {
 
 #[tokio::test]
 async fn a_batch_spreads_over_messages_changes_or_entries() {
-    for (split, entries, changes, messages) in [
-        (Split::Messages, 1, 1, 3),
-        (Split::Changes, 1, 3, 1),
-        (Split::Entries, 3, 1, 1),
-    ] {
+    for (split, entries, changes, messages) in
+        [(Split::Messages, 1, 1, 3), (Split::Changes, 1, 3, 1), (Split::Entries, 3, 1, 1)]
+    {
         let bench = bench().await;
         let (one, two) = (bench.phone(PhoneKind::Username), bench.phone(PhoneKind::Phone));
         let text = |words: &str| InboundKind::Text { text: words.to_owned() }.into();
-        let batch = [
-            (one.id.clone(), text("a")),
-            (two.id.clone(), text("b")),
-            (one.id.clone(), text("c")),
-        ];
+        let batch = [(one.id.clone(), text("a")), (two.id.clone(), text("b")), (one.id.clone(), text("c"))];
         let wamids = bench.simulator.post_batch(&batch, split).unwrap();
         bench.idle().await;
         let received = bench.received();
@@ -97,19 +85,8 @@ async fn a_batch_spreads_over_messages_changes_or_entries() {
         assert_eq!(entry[0]["changes"].as_array().unwrap().len(), changes);
         assert_eq!(value["messages"].as_array().unwrap().len(), messages);
         let contacts = value["contacts"].as_array().unwrap().len();
-        assert_eq!(
-            contacts,
-            if split == Split::Messages { 2 } else { 1 },
-            "each person's card once"
-        );
-        assert!(
-            bench
-                .simulator
-                .chat(&one.id)
-                .unwrap()
-                .iter()
-                .all(|bubble| bubble.status == BubbleStatus::Delivered)
-        );
+        assert_eq!(contacts, if split == Split::Messages { 2 } else { 1 }, "each person's card once");
+        assert!(bench.simulator.chat(&one.id).unwrap().iter().all(|bubble| bubble.status == BubbleStatus::Delivered));
     }
 }
 
@@ -124,9 +101,7 @@ async fn raw_webhooks_go_out_once_signed_as_asked() {
         assert_eq!(bench.received().last().unwrap().signed_well, signed_well, "{signature}");
     }
     assert_eq!(bench.received().len(), 3, "503 or not, each went out once");
-    bench
-        .sim("POST", "webhooks/raw", &json!({ "body": "{\"entry\":[" }))
-        .await;
+    bench.sim("POST", "webhooks/raw", &json!({ "body": "{\"entry\":[" })).await;
     bench.idle().await;
     assert_eq!(&bench.received()[3].raw[..], b"{\"entry\":[");
 }

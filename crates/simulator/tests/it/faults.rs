@@ -20,11 +20,8 @@ async fn a_duplicate_arrives_twice() {
     bench.simulator.say(&phone.id, "twice").unwrap();
     bench.simulator.say(&phone.id, "once").unwrap();
     bench.idle().await;
-    let texts: Vec<Value> = bench
-        .message_values()
-        .iter()
-        .map(|value| value["messages"][0]["text"]["body"].clone())
-        .collect();
+    let texts: Vec<Value> =
+        bench.message_values().iter().map(|value| value["messages"][0]["text"]["body"].clone()).collect();
     assert_eq!(texts.iter().filter(|text| *text == "twice").count(), 2);
     assert_eq!(texts.iter().filter(|text| *text == "once").count(), 1);
 }
@@ -37,11 +34,8 @@ async fn a_reordered_webhook_comes_after_the_next() {
     bench.simulator.say(&phone.id, "first").unwrap();
     bench.simulator.say(&phone.id, "second").unwrap();
     bench.idle().await;
-    let texts: Vec<Value> = bench
-        .message_values()
-        .iter()
-        .map(|value| value["messages"][0]["text"]["body"].clone())
-        .collect();
+    let texts: Vec<Value> =
+        bench.message_values().iter().map(|value| value["messages"][0]["text"]["body"].clone()).collect();
     assert_eq!(texts, ["second", "first"]);
 }
 
@@ -57,10 +51,9 @@ async fn a_reordered_webhook_without_a_next_one_comes_by_itself() {
 
 #[tokio::test]
 async fn an_answered_webhook_comes_again_if_the_answer_is_lost_or_replaced() {
-    for lost in [
-        json!({ "on": "webhook", "kind": "drop_answer" }),
-        json!({ "on": "webhook", "kind": "status", "code": 502 }),
-    ] {
+    for lost in
+        [json!({ "on": "webhook", "kind": "drop_answer" }), json!({ "on": "webhook", "kind": "status", "code": 502 })]
+    {
         let bench = bench().await;
         let phone = bench.phone(PhoneKind::Username);
         fault(&bench, lost).await;
@@ -80,29 +73,15 @@ async fn a_dropped_answer_leaves_the_caller_in_doubt_though_the_message_is_out()
     let mut body = bench.to(&phone, "text", text("did it arrive?"));
     body["biz_opaque_callback_data"] = json!("doubt-1");
     let url = format!("{}/v25.0/106540352242922/messages", bench.simulator.url());
-    let result = bench
-        .http
-        .post(url)
-        .bearer_auth("simulator-access-token")
-        .json(&body)
-        .send()
-        .await;
-    assert!(
-        result.unwrap_err().is_request(),
-        "the connection was closed without an answer"
-    );
+    let result = bench.http.post(url).bearer_auth("simulator-access-token").json(&body).send().await;
+    assert!(result.unwrap_err().is_request(), "the connection was closed without an answer");
     bench.idle().await;
+    assert_eq!(bench.simulator.graph_requests().len(), 1, "and nobody has sent it twice");
     let request = bench.simulator.graph_requests().pop().unwrap();
     assert!(request.accepted && request.status.is_none());
     let statuses = bench.statuses_of(&request.wamid.unwrap());
-    assert_eq!(
-        statuses[0]["biz_opaque_callback_data"], "doubt-1",
-        "the status settles it"
-    );
-    assert_eq!(
-        bench.simulator.chat(&phone.id).unwrap().last().unwrap().status,
-        BubbleStatus::Delivered
-    );
+    assert_eq!(statuses[0]["biz_opaque_callback_data"], "doubt-1", "the status settles it");
+    assert_eq!(bench.simulator.chat(&phone.id).unwrap().last().unwrap().status, BubbleStatus::Delivered);
 }
 
 #[tokio::test]
@@ -113,11 +92,7 @@ async fn server_errors_may_tell_the_truth_or_lie() {
     fault(&bench, json!({ "on": "send", "kind": "status", "code": 503 })).await;
     assert_eq!(bench.send(&body).await.0, 503);
     assert_eq!(bench.simulator.chat(&phone.id).unwrap().len(), 1, "nothing was sent");
-    fault(
-        &bench,
-        json!({ "on": "send", "kind": "status", "code": 500, "after_accepting": true }),
-    )
-    .await;
+    fault(&bench, json!({ "on": "send", "kind": "status", "code": 500, "after_accepting": true })).await;
     assert_eq!(bench.send(&body).await.0, 500);
     assert_eq!(bench.simulator.chat(&phone.id).unwrap().len(), 2, "this one was");
     bench.accepted(&body).await;
@@ -126,26 +101,15 @@ async fn server_errors_may_tell_the_truth_or_lie() {
 #[tokio::test]
 async fn any_code_at_once_or_later_for_one_phone_only() {
     let bench = bench().await;
-    let (one, two) = (
-        bench.writing_phone(PhoneKind::Username).await,
-        bench.writing_phone(PhoneKind::Phone).await,
-    );
+    let (one, two) = (bench.writing_phone(PhoneKind::Username).await, bench.writing_phone(PhoneKind::Phone).await);
     for code in [131_048_u32, 131_042, 130_429, 190, 368] {
-        fault(
-            &bench,
-            json!({ "on": "send", "kind": "error", "code": code, "phone": one.id }),
-        )
-        .await;
+        fault(&bench, json!({ "on": "send", "kind": "error", "code": code, "phone": one.id })).await;
         bench.accepted(&bench.to(&two, "text", text("not for you"))).await;
         let (_, answer) = bench.send(&bench.to(&one, "text", text("refused"))).await;
         assert_eq!(answer["error"]["code"], json!(code));
     }
     for code in [131_049, 131_050, 132_015] {
-        fault(
-            &bench,
-            json!({ "on": "webhook", "kind": "error", "code": code, "phone": one.id }),
-        )
-        .await;
+        fault(&bench, json!({ "on": "webhook", "kind": "error", "code": code, "phone": one.id })).await;
         bench.accepted(&bench.to(&two, "text", text("not for you"))).await;
         bench.fails_later(&bench.to(&one, "text", text("fails")), code).await;
     }
@@ -204,12 +168,6 @@ async fn senseless_faults_are_refused_and_waiting_ones_can_be_cleared() {
     }
     fault(&bench, json!({ "on": "send", "kind": "drop_answer", "times": 3 })).await;
     let (_, listed) = bench.sim("GET", "faults", &Value::Null).await;
-    assert_eq!(
-        listed["faults"],
-        json!([{ "on": "send", "kind": "drop_answer", "times": 3 }])
-    );
-    assert_eq!(
-        bench.sim("DELETE", "faults", &Value::Null).await.1,
-        json!({ "faults": [] })
-    );
+    assert_eq!(listed["faults"], json!([{ "on": "send", "kind": "drop_answer", "times": 3 }]));
+    assert_eq!(bench.sim("DELETE", "faults", &Value::Null).await.1, json!({ "faults": [] }));
 }

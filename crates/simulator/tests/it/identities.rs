@@ -6,20 +6,16 @@ use simulator::{InboundKind, PhoneKind, PhoneSpec};
 use crate::bench::{bench, text};
 
 fn is_user_id(value: &Value) -> bool {
-    value
-        .as_str()
-        .is_some_and(|text| text.len() > 5 && text.as_bytes()[2] == b'.' && !text.contains(".ENT."))
+    value.as_str().is_some_and(|text| text.len() > 5 && text.as_bytes()[2] == b'.' && !text.contains(".ENT."))
 }
 
 #[tokio::test]
 async fn a_phone_without_a_user_id_shows_its_number_only() {
     let bench = bench().await;
     let phone = bench.phone(PhoneKind::Phone);
-    let value = {
-        let id = bench.simulator.say(&phone.id, "hi").unwrap();
-        bench.idle().await;
-        bench.value_of(&id)
-    };
+    let id = bench.simulator.say(&phone.id, "hi").unwrap();
+    bench.idle().await;
+    let value = bench.value_of(&id);
     assert_eq!(value["messaging_product"], "whatsapp");
     assert_eq!(value["metadata"]["phone_number_id"], "106540352242922");
     let (contact, message) = (&value["contacts"][0], &value["messages"][0]);
@@ -54,18 +50,10 @@ async fn a_username_hides_the_number_and_is_the_default() {
     bench.idle().await;
     let value = bench.value_of(&id);
     let (contact, message) = (&value["contacts"][0], &value["messages"][0]);
-    assert!(
-        contact.get("wa_id").is_none() && message.get("from").is_none(),
-        "{value}"
-    );
+    assert!(contact.get("wa_id").is_none() && message.get("from").is_none(), "{value}");
     assert!(is_user_id(&contact["user_id"]));
     assert_eq!(contact["profile"]["username"], json!(phone.username));
-    assert!(
-        !bench.received()[0]
-            .raw
-            .windows(phone.phone.len())
-            .any(|part| part == phone.phone.as_bytes())
-    );
+    assert!(!bench.received()[0].raw.windows(phone.phone.len()).any(|part| part == phone.phone.as_bytes()));
 }
 
 #[tokio::test]
@@ -83,10 +71,7 @@ async fn a_parent_user_id_comes_with_the_user_id() {
     body["recipient"] = contact["parent_user_id"].clone();
     let wamid = bench.accepted(&body).await;
     bench.idle().await;
-    assert_eq!(
-        bench.statuses_of(&wamid)[0]["recipient_parent_user_id"],
-        contact["parent_user_id"]
-    );
+    assert_eq!(bench.statuses_of(&wamid)[0]["recipient_parent_user_id"], contact["parent_user_id"]);
 }
 
 #[tokio::test]
@@ -114,64 +99,42 @@ async fn the_answer_to_a_send_depends_on_how_it_was_addressed() {
     let mut body = json!({ "messaging_product": "whatsapp", "text": { "body": "hi" } });
     body["recipient"] = json!(phone.user_id);
     let (_, answer) = bench.send(&body).await;
-    assert_eq!(
-        answer["contacts"],
-        json!([{ "input": phone.user_id, "user_id": phone.user_id }])
-    );
+    assert_eq!(answer["contacts"], json!([{ "input": phone.user_id, "user_id": phone.user_id }]));
     body["to"] = json!(format!("+{}", phone.phone));
     let (_, answer) = bench.send(&body).await;
-    assert_eq!(
-        answer["contacts"],
-        json!([{ "input": format!("+{}", phone.phone), "wa_id": phone.phone }]),
-        "to wins"
-    );
+    assert_eq!(answer["contacts"], json!([{ "input": format!("+{}", phone.phone), "wa_id": phone.phone }]), "to wins");
 }
 
 #[tokio::test]
 async fn a_change_of_number_tells_old_and_new_ids_without_contacts() {
     let bench = bench().await;
     let phone = bench.writing_phone(PhoneKind::PhoneAndBsuid).await;
-    let change = InboundKind::NumberChange {
-        phone: Some("5511900001111".to_owned()),
-    };
+    let change = InboundKind::NumberChange { phone: Some("5511900001111".to_owned()) };
     let id = bench.simulator.post(&phone.id, change.into()).unwrap();
     bench.idle().await;
     let value = bench.value_of(&id);
     assert!(value.get("contacts").is_none());
     let message = &value["messages"][0];
-    assert_eq!(
-        (&message["type"], &message["from"]),
-        (&json!("system"), &json!(phone.phone))
-    );
+    assert_eq!((&message["type"], &message["from"]), (&json!("system"), &json!(phone.phone)));
     assert_eq!(message["system"]["type"], "user_changed_number");
     assert_eq!(message["system"]["wa_id"], "5511900001111");
     assert_eq!(message["system"]["previous_user_id"], json!(phone.user_id));
     let now = bench.simulator.phone(&phone.id).unwrap();
     assert_eq!(message["system"]["user_id"], json!(now.user_id));
     assert_ne!(now.user_id, phone.user_id);
-    bench
-        .fails_later(&bench.to(&phone, "text", text("to the old number")), 131_026)
-        .await;
+    bench.fails_later(&bench.to(&phone, "text", text("to the old number")), 131_026).await;
 }
 
 #[tokio::test]
 async fn a_change_of_user_id_shows_no_number() {
     let bench = bench().await;
     let phone = bench.writing_phone(PhoneKind::Username).await;
-    let id = bench
-        .simulator
-        .post(&phone.id, InboundKind::UserIdChange.into())
-        .unwrap();
+    let id = bench.simulator.post(&phone.id, InboundKind::UserIdChange.into()).unwrap();
     bench.idle().await;
     let message = bench.message_of(&id);
     assert!(message.get("from").is_none() && message["system"].get("wa_id").is_none());
     assert_eq!(message["system"]["type"], "user_changed_user_id");
     assert_eq!(message["system"]["previous_user_id"], json!(phone.user_id));
     let plain = bench.phone(PhoneKind::Phone);
-    assert!(
-        bench
-            .simulator
-            .post(&plain.id, InboundKind::UserIdChange.into())
-            .is_err()
-    );
+    assert!(bench.simulator.post(&plain.id, InboundKind::UserIdChange.into()).is_err());
 }

@@ -20,16 +20,7 @@ async fn a_voice_note_is_looked_up_and_downloaded_within_five_minutes() {
     let (status, stored) = answer(bench.http.post(upload).multipart(form)).await;
     assert_eq!((status, &stored["bytes"]), (200, &json!(bytes.len())));
     let media_id = stored["media_id"].as_str().unwrap().to_owned();
-    let note = bench
-        .simulator
-        .post(
-            &phone.id,
-            InboundKind::Voice {
-                media_id: media_id.clone(),
-            }
-            .into(),
-        )
-        .unwrap();
+    let note = bench.simulator.post(&phone.id, InboundKind::Voice { media_id: media_id.clone() }.into()).unwrap();
     bench.idle().await;
     let audio = bench.message_of(&note)["audio"].clone();
     assert_eq!(
@@ -38,24 +29,12 @@ async fn a_voice_note_is_looked_up_and_downloaded_within_five_minutes() {
     );
     let digest = Sha256::digest(&bytes);
     use base64::Engine as _;
-    assert_eq!(
-        audio["sha256"],
-        base64::engine::general_purpose::STANDARD.encode(digest)
-    );
+    assert_eq!(audio["sha256"], base64::engine::general_purpose::STANDARD.encode(digest));
 
-    let (status, node) = bench
-        .graph_get(&format!("{media_id}?phone_number_id=106540352242922"))
-        .await;
-    assert_eq!(
-        (status, &node["file_size"], &node["sha256"]),
-        (200, &json!(bytes.len()), &json!(hex::encode(digest)))
-    );
+    let (status, node) = bench.graph_get(&format!("{media_id}?phone_number_id=106540352242922")).await;
+    assert_eq!((status, &node["file_size"], &node["sha256"]), (200, &json!(bytes.len()), &json!(hex::encode(digest))));
     let url = node["url"].as_str().unwrap();
-    assert_eq!(
-        bench.http.get(url).send().await.unwrap().status(),
-        403,
-        "a plain GET gets nothing"
-    );
+    assert_eq!(bench.http.get(url).send().await.unwrap().status(), 403, "a plain GET gets nothing");
     let get = || bench.http.get(url).bearer_auth("simulator-access-token").send();
     let response = get().await.unwrap();
     assert_eq!(response.headers()["content-type"], "audio/ogg; codecs=opus");
@@ -63,20 +42,12 @@ async fn a_voice_note_is_looked_up_and_downloaded_within_five_minutes() {
     bench.simulator.advance_clock(299);
     assert_eq!(get().await.unwrap().status(), 200);
     bench.simulator.advance_clock(1);
-    assert_eq!(
-        get().await.unwrap().status(),
-        404,
-        "the address is good for five minutes"
-    );
+    assert_eq!(get().await.unwrap().status(), 404, "the address is good for five minutes");
     let (status, again) = bench.graph_get(&media_id).await;
     assert_eq!(status, 200);
     assert_ne!(again["url"].as_str().unwrap(), url);
     bench.simulator.advance_clock(7 * 86_400);
-    assert_eq!(
-        bench.graph_get(&media_id).await.0,
-        400,
-        "the id of a user's file lives for seven days"
-    );
+    assert_eq!(bench.graph_get(&media_id).await.0, 400, "the id of a user's file lives for seven days");
 }
 
 #[tokio::test]
@@ -108,24 +79,13 @@ async fn uploaded_files_live_for_thirty_days() {
 #[tokio::test]
 async fn bad_uploads_are_refused() {
     let bench = bench().await;
-    assert_eq!(
-        bench.upload("application/x-msdownload", b"MZ").await.1["error"]["code"],
-        100
-    );
+    assert_eq!(bench.upload("application/x-msdownload", b"MZ").await.1["error"]["code"], 100);
     assert_eq!(bench.upload("image/png", b"").await.1["error"]["code"], 131_053);
     let part = reqwest::multipart::Part::bytes(vec![1]).mime_str("image/png").unwrap();
     let form = reqwest::multipart::Form::new().part("file", part);
     let url = format!("{}/v25.0/106540352242922/media", bench.simulator.url());
-    let request = bench
-        .http
-        .post(url)
-        .bearer_auth("simulator-access-token")
-        .multipart(form);
-    assert_eq!(
-        answer(request).await.1["error"]["code"],
-        100,
-        "messaging_product is missing"
-    );
+    let request = bench.http.post(url).bearer_auth("simulator-access-token").multipart(form);
+    assert_eq!(answer(request).await.1["error"]["code"], 100, "messaging_product is missing");
 }
 
 #[tokio::test]
@@ -149,21 +109,8 @@ async fn media_that_does_not_fit_fails_later_131053() {
 #[tokio::test]
 async fn pages_get_files_that_cannot_act() {
     let bench = bench().await;
-    let id = bench
-        .simulator
-        .upload("text/html", Some("x.html"), "<script>alert(1)</script>".into())
-        .unwrap();
-    let response = bench
-        .http
-        .get(format!("{}/sim/media/{id}", bench.simulator.url()))
-        .send()
-        .await
-        .unwrap();
+    let id = bench.simulator.upload("text/html", Some("x.html"), "<script>alert(1)</script>".into()).unwrap();
+    let response = bench.http.get(format!("{}/sim/media/{id}", bench.simulator.url())).send().await.unwrap();
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
-    assert!(
-        response.headers()["content-security-policy"]
-            .to_str()
-            .unwrap()
-            .contains("sandbox")
-    );
+    assert!(response.headers()["content-security-policy"].to_str().unwrap().contains("sandbox"));
 }

@@ -55,10 +55,7 @@ async fn phones_that_read_by_themselves_do() {
     let wamid = bench.accepted(&bench.to(&phone, "text", text("hello"))).await;
     bench.idle().await;
     assert_eq!(bench.ladder(&wamid), ["sent", "delivered", "read"]);
-    assert!(
-        bench.status_values(&wamid)[0].get("contacts").is_none(),
-        "older payloads have no contacts here"
-    );
+    assert!(bench.status_values(&wamid)[0].get("contacts").is_none(), "older payloads have no contacts here");
 }
 
 #[tokio::test]
@@ -66,28 +63,14 @@ async fn a_voice_note_can_be_played() {
     let bench = bench().await;
     let phone = bench.writing_phone(PhoneKind::Username).await;
     let (_, file) = bench.upload("audio/ogg; codecs=opus", &ogg_opus()).await;
-    let note = bench
-        .accepted(&bench.to(&phone, "audio", json!({ "id": file["id"], "voice": true })))
-        .await;
+    let note = bench.accepted(&bench.to(&phone, "audio", json!({ "id": file["id"], "voice": true }))).await;
     let words = bench.accepted(&bench.to(&phone, "text", text("listen"))).await;
     bench.idle().await;
-    assert!(
-        bench.simulator.read(&phone.id, std::slice::from_ref(&words)).is_err(),
-        "words cannot be played"
-    );
-    assert_eq!(
-        bench.simulator.read(&phone.id, std::slice::from_ref(&note)).unwrap(),
-        (2, 1)
-    );
+    assert!(bench.simulator.read(&phone.id, std::slice::from_ref(&words)).is_err(), "words cannot be played");
+    assert_eq!(bench.simulator.read(&phone.id, std::slice::from_ref(&note)).unwrap(), (2, 1));
     bench.idle().await;
     assert_eq!(bench.ladder(&note), ["sent", "delivered", "read", "played"]);
-    let bubble = bench
-        .simulator
-        .chat(&phone.id)
-        .unwrap()
-        .into_iter()
-        .find(|bubble| bubble.id == note)
-        .unwrap();
+    let bubble = bench.simulator.chat(&phone.id).unwrap().into_iter().find(|bubble| bubble.id == note).unwrap();
     assert_eq!(bubble.status, BubbleStatus::Played);
 }
 
@@ -108,11 +91,7 @@ async fn a_failed_status_has_errors_and_neither_contacts_nor_price() {
     let status = bench.fails_later(&by_id, 131_047).await;
     assert_eq!(status["recipient_user_id"], json!(phone.user_id));
     assert!(
-        bench
-            .values()
-            .iter()
-            .filter(|value| value["statuses"].is_array())
-            .all(|value| value.get("contacts").is_none())
+        bench.values().iter().filter(|value| value["statuses"].is_array()).all(|value| value.get("contacts").is_none())
     );
 }
 
@@ -120,17 +99,16 @@ async fn a_failed_status_has_errors_and_neither_contacts_nor_price() {
 async fn the_free_allowance_ends_and_then_messages_cost() {
     let bench = bench_with(|config| config.free_service_messages_per_month = 1).await;
     let phone = bench.writing_phone(PhoneKind::Phone).await;
+    let (_, file) = bench.upload("audio/mpeg", b"ID3").await;
     let mut kinds = Vec::new();
+    bench.fails_later(&bench.to(&phone, "image", json!({ "id": file["id"] })), 131_053).await;
     for _ in 0..2 {
         let wamid = bench.accepted(&bench.to(&phone, "text", text("hello"))).await;
         bench.idle().await;
         kinds.push(bench.statuses_of(&wamid)[0]["pricing"].clone());
     }
     assert_eq!(kinds[0]["type"], "free_customer_service");
-    assert_eq!(
-        (&kinds[1]["type"], &kinds[1]["billable"]),
-        (&json!("regular"), &json!(true))
-    );
+    assert_eq!((&kinds[1]["type"], &kinds[1]["billable"]), (&json!("regular"), &json!(true)));
 }
 
 #[tokio::test]
@@ -142,9 +120,7 @@ async fn without_a_payment_method_the_end_of_the_allowance_is_the_end() {
     .await;
     let phone = bench.writing_phone(PhoneKind::Phone).await;
     bench.accepted(&bench.to(&phone, "text", text("free"))).await;
-    bench
-        .fails_later(&bench.to(&phone, "text", text("not free")), 131_042)
-        .await;
+    bench.fails_later(&bench.to(&phone, "text", text("not free")), 131_042).await;
 }
 
 #[tokio::test]
@@ -153,14 +129,9 @@ async fn an_answer_to_an_ad_is_free() {
     let phone = bench.phone(PhoneKind::Username);
     let message =
         json!({ "type": "text", "text": "I saw your ad", "referral": { "source_type": "ad", "source_id": "7" } });
-    let (_, answer) = bench
-        .sim("POST", &format!("phones/{}/messages", phone.id), &message)
-        .await;
+    let (_, answer) = bench.sim("POST", &format!("phones/{}/messages", phone.id), &message).await;
     bench.idle().await;
-    assert_eq!(
-        bench.message_of(answer["wamid"].as_str().unwrap())["referral"]["source_type"],
-        "ad"
-    );
+    assert_eq!(bench.message_of(answer["wamid"].as_str().unwrap())["referral"]["source_type"], "ad");
     let wamid = bench
         .accepted(&bench.to(
             &phone,

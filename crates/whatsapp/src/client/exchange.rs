@@ -71,10 +71,10 @@ pub enum SendError {
 impl SendError {
     /// What the error means for the message.
     ///
-    /// A refused connection proves that nothing went out ([`Verdict::Retry`]); a time-out, a lost answer, a 5xx without a
-    /// code and a success that cannot be understood prove nothing ([`Verdict::Unknown`]); a code of WhatsApp is looked up.
-    /// A refusal without a code (4xx, redirect) comes from something on the way and says nothing about the message:
-    /// [`Verdict::Retry`], except 401 and 403 ([`Verdict::Auth`]) and 408 ([`Verdict::Unknown`]).
+    /// A refused connection proves that nothing went out ([`Verdict::Retry`]); a time-out, a lost answer, a 5xx without
+    /// a code and a success that cannot be understood prove nothing ([`Verdict::Unknown`]); a code of WhatsApp is
+    /// looked up. A refusal without a code (4xx, redirect) comes from something on the way and says nothing about the
+    /// message: [`Verdict::Retry`], except 401 and 403 ([`Verdict::Auth`]) and 408 ([`Verdict::Unknown`]).
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Invalid { .. } => Verdict::Never,
@@ -111,12 +111,9 @@ impl SendError {
     /// Seconds to wait, if the answer said so (`Retry-After`, or the usage header of the account).
     pub fn retry_after_seconds(&self) -> Option<u64> {
         match self {
-            Self::Refused {
-                retry_after_seconds, ..
+            Self::Refused { retry_after_seconds, .. } | Self::Uncoded { retry_after_seconds, .. } => {
+                *retry_after_seconds
             }
-            | Self::Uncoded {
-                retry_after_seconds, ..
-            } => *retry_after_seconds,
             _ => None,
         }
     }
@@ -124,9 +121,7 @@ impl SendError {
     /// Waits as long as the answer asks for, where waiting is the verdict anyway.
     fn patient(&self, verdict: Verdict) -> Verdict {
         match (verdict, self.retry_after_seconds()) {
-            (Verdict::Retry | Verdict::Later { .. }, Some(seconds)) => Verdict::Later {
-                after_seconds: Some(seconds),
-            },
+            (Verdict::Retry | Verdict::Later { .. }, Some(seconds)) => Verdict::Later { after_seconds: Some(seconds) },
             _ => verdict,
         }
     }
@@ -151,10 +146,7 @@ pub(super) struct Answer {
 impl Answer {
     /// The error for an answer that lacks what was asked for.
     pub(super) fn unreadable(&self) -> SendError {
-        SendError::Unreadable {
-            status: self.status,
-            excerpt: excerpt(self.value.to_string().as_bytes()),
-        }
+        SendError::Unreadable { status: self.status, excerpt: excerpt(self.value.to_string().as_bytes()) }
     }
 }
 
@@ -164,22 +156,12 @@ impl Client {
     }
 
     pub(super) async fn post_json(&self, url: Url, body: &Value) -> Result<Answer, SendError> {
-        self.exchange(
-            self.http
-                .post(url)
-                .header(CONTENT_TYPE, "application/json")
-                .body(body.to_string()),
-        )
-        .await
+        self.exchange(self.http.post(url).header(CONTENT_TYPE, "application/json").body(body.to_string())).await
     }
 
     /// Sends a request with our token and sorts the answer. The URL has to be one of [`Client::url`].
     pub(super) async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Answer, SendError> {
-        let response = request
-            .header(AUTHORIZATION, self.bearer.clone())
-            .send()
-            .await
-            .map_err(transport_error)?;
+        let response = request.header(AUTHORIZATION, self.bearer.clone()).send().await.map_err(transport_error)?;
         let status = response.status().as_u16();
         let retry_after_seconds = read_retry_after_seconds(response.headers());
         let body = match read_bounded(response).await {
@@ -189,25 +171,14 @@ impl Client {
             Err(reason) => return Err(SendError::Unanswered { reason }),
         };
         if let Some(error) = ApiError::from_response(&body) {
-            return Err(SendError::Refused {
-                status,
-                error: Box::new(error),
-                retry_after_seconds,
-            });
+            return Err(SendError::Refused { status, error: Box::new(error), retry_after_seconds });
         }
         if !(200..300).contains(&status) {
-            return Err(SendError::Uncoded {
-                status,
-                excerpt: excerpt(&body),
-                retry_after_seconds,
-            });
+            return Err(SendError::Uncoded { status, excerpt: excerpt(&body), retry_after_seconds });
         }
         match serde_json::from_slice(&body) {
             Ok(value) => Ok(Answer { status, value }),
-            Err(_) => Err(SendError::Unreadable {
-                status,
-                excerpt: excerpt(&body),
-            }),
+            Err(_) => Err(SendError::Unreadable { status, excerpt: excerpt(&body) }),
         }
     }
 }
@@ -218,11 +189,7 @@ pub(super) fn transport_error(error: reqwest::Error) -> SendError {
     if error.is_builder() {
         return SendError::Invalid { reason };
     }
-    if error.is_connect() {
-        SendError::NotSent { reason }
-    } else {
-        SendError::Unanswered { reason }
-    }
+    if error.is_connect() { SendError::NotSent { reason } } else { SendError::Unanswered { reason } }
 }
 
 /// An error with its causes. The address is left out: it may be a signed one.
@@ -258,25 +225,16 @@ async fn read_bounded(response: reqwest::Response) -> Result<Vec<u8>, String> {
 /// the usage header, which is JSON by business id: `{"123":[{"estimated_time_to_regain_access":5,…}]}`.
 fn read_retry_after_seconds(headers: &HeaderMap) -> Option<u64> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let seconds = text(RETRY_AFTER.as_str())
-        .and_then(|value| value.trim().parse::<u64>().ok())
-        .or_else(|| {
-            let usage: Value = serde_json::from_str(text("x-business-use-case-usage")?).ok()?;
-            let minutes = usage.as_object()?.values().filter_map(Value::as_array).flatten();
-            let minutes = minutes
-                .filter_map(|item| json::integer(item, "estimated_time_to_regain_access"))
-                .max()?;
-            u64::try_from(minutes).ok()?.checked_mul(60)
-        });
-    seconds
-        .filter(|seconds| *seconds > 0)
-        .map(|seconds| seconds.min(RETRY_AFTER_SECONDS_MAX))
+    let seconds = text(RETRY_AFTER.as_str()).and_then(|value| value.trim().parse::<u64>().ok()).or_else(|| {
+        let usage: Value = serde_json::from_str(text("x-business-use-case-usage")?).ok()?;
+        let minutes = usage.as_object()?.values().filter_map(Value::as_array).flatten();
+        let minutes = minutes.filter_map(|item| json::integer(item, "estimated_time_to_regain_access")).max()?;
+        u64::try_from(minutes).ok()?.checked_mul(60)
+    });
+    seconds.filter(|seconds| *seconds > 0).map(|seconds| seconds.min(RETRY_AFTER_SECONDS_MAX))
 }
 
 fn excerpt(body: &[u8]) -> String {
     let start = body.get(..EXCERPT_CHARACTERS_MAX * 4).unwrap_or(body);
-    String::from_utf8_lossy(start)
-        .chars()
-        .take(EXCERPT_CHARACTERS_MAX)
-        .collect()
+    String::from_utf8_lossy(start).chars().take(EXCERPT_CHARACTERS_MAX).collect()
 }

@@ -101,10 +101,7 @@ impl MediaError {
         use crate::error::Verdict;
         match self {
             Self::Lookup(error) => {
-                matches!(
-                    error.verdict(),
-                    Verdict::Retry | Verdict::Later { .. } | Verdict::Unknown
-                )
+                matches!(error.verdict(), Verdict::Retry | Verdict::Later { .. } | Verdict::Unknown)
             }
             Self::Status { status } => *status == 429 || *status >= 500,
             // A digest differs after a damaged transfer; a second download settles it.
@@ -139,28 +136,15 @@ impl Client {
             return Err(invalid(format!("WhatsApp takes no files of the type {mime_type:?}")));
         };
         if file.len() as u64 > limit_bytes {
-            return Err(invalid(format!(
-                "the file has {} bytes, the limit is {limit_bytes}",
-                file.len()
-            )));
+            return Err(invalid(format!("the file has {} bytes, the limit is {limit_bytes}", file.len())));
         }
-        let mime_type = if essence(mime_type) == "audio/ogg" {
-            "audio/ogg; codecs=opus"
-        } else {
-            mime_type
-        };
+        let mime_type = if essence(mime_type) == "audio/ogg" { "audio/ogg; codecs=opus" } else { mime_type };
         let length = file.len() as u64;
         let part = Part::stream_with_length(file, length).file_name(filename.to_owned());
         let part = part.mime_str(mime_type).map_err(|error| invalid(chain(&error)))?;
-        let form = Form::new()
-            .text("messaging_product", "whatsapp")
-            .text("type", mime_type.to_owned());
+        let form = Form::new().text("messaging_product", "whatsapp").text("type", mime_type.to_owned());
         let url = self.url(&[&self.config.phone_number_id, "media"])?;
-        let request = self
-            .http
-            .post(url)
-            .timeout(self.config.media_timeout)
-            .multipart(form.part("file", part));
+        let request = self.http.post(url).timeout(self.config.media_timeout).multipart(form.part("file", part));
         let answer = self.exchange(request).await?;
         json::text(&answer.value, "id").ok_or_else(|| answer.unreadable())
     }
@@ -168,8 +152,7 @@ impl Client {
     /// Looks a file up: `GET /{media_id}`. The address in the answer is good for five minutes.
     pub async fn media_info(&self, media_id: &str) -> Result<MediaInfo, SendError> {
         let mut url = self.url(&[media_id])?;
-        url.query_pairs_mut()
-            .append_pair("phone_number_id", &self.config.phone_number_id);
+        url.query_pairs_mut().append_pair("phone_number_id", &self.config.phone_number_id);
         let answer = self.get_json(url).await?;
         let node = &answer.value;
         let address = json::str(node, "url").and_then(|text| Url::parse(text).ok());
@@ -204,11 +187,7 @@ impl Client {
         }
         let request = self.http.get(info.url.clone()).timeout(self.config.media_timeout);
         let transfer = |error: reqwest::Error| MediaError::Transfer { reason: chain(&error) };
-        let response = request
-            .header(AUTHORIZATION, self.bearer.clone())
-            .send()
-            .await
-            .map_err(transfer)?;
+        let response = request.header(AUTHORIZATION, self.bearer.clone()).send().await.map_err(transfer)?;
         match response.status().as_u16() {
             200 => {}
             404 | 410 => return Err(MediaError::Gone),
@@ -222,21 +201,13 @@ impl Client {
         if expected.is_some_and(|expected| Sha256::digest(&bytes)[..] != expected) {
             return Err(MediaError::Digest);
         }
-        Ok(MediaBytes {
-            bytes,
-            mime_type: info.mime_type.clone(),
-            sha256_verified: expected.is_some(),
-        })
+        Ok(MediaBytes { bytes, mime_type: info.mime_type.clone(), sha256_verified: expected.is_some() })
     }
 
     /// Our token goes to the base URL's own origin, and over https to the usual port of the listed hosts.
     fn check_host(&self, url: &Url) -> Result<(), MediaError> {
         let host = url.host_str().unwrap_or_default();
-        let listed = self
-            .config
-            .media_hosts
-            .iter()
-            .any(|allowed| allowed.eq_ignore_ascii_case(host));
+        let listed = self.config.media_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host));
         let secure = url.scheme() == "https" && url.port().is_none();
         let plain = url.username().is_empty() && url.password().is_none();
         if plain && (url.origin() == self.config.base_url.origin() || (listed && secure)) {
@@ -272,12 +243,7 @@ fn decode_digest(text: &str) -> Option<[u8; 32]> {
 
 /// The type without its parameters, in lower case.
 fn essence(mime_type: &str) -> String {
-    mime_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase()
+    mime_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -288,12 +254,7 @@ mod tests {
     fn digests_are_read_in_each_spelling() {
         let digest: [u8; 32] = Sha256::digest(b"x").into();
         let padded = STANDARD.encode(digest);
-        for text in [
-            hex::encode(digest),
-            hex::encode_upper(digest),
-            padded.clone(),
-            padded.replace('=', ""),
-        ] {
+        for text in [hex::encode(digest), hex::encode_upper(digest), padded.clone(), padded.replace('=', "")] {
             assert_eq!(decode_digest(&text), Some(digest), "{text}");
         }
         for text in ["", "abc", "!!!!", &hex::encode([0; 31])] {

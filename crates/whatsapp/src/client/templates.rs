@@ -83,10 +83,7 @@ impl Client {
         let paging = answer.value.get("paging").unwrap_or(&Value::Null);
         let cursor = lenient::object(paging, "cursors").and_then(|cursors| lenient::text(cursors, "after"));
         Ok(TemplatePage {
-            templates: lenient::list(&answer.value, "data")
-                .iter()
-                .filter_map(read_template)
-                .collect(),
+            templates: lenient::list(&answer.value, "data").iter().filter_map(read_template).collect(),
             // The cursor is there on the last page too; only the link tells that another one follows. A cursor that
             // does not move on would never end.
             next: cursor.filter(|cursor| paging.get("next").is_some() && Some(cursor.as_str()) != after),
@@ -99,18 +96,12 @@ impl Client {
         let answer = self.post_json(url, &json!(template)).await?;
         let id = lenient::text(&answer.value, "id").ok_or_else(|| answer.unreadable())?;
         let status = lenient::text(&answer.value, "status");
-        Ok(CreatedTemplate {
-            id,
-            status,
-            category: lenient::text(&answer.value, "category"),
-        })
+        Ok(CreatedTemplate { id, status, category: lenient::text(&answer.value, "category") })
     }
 
     fn waba_id(&self) -> Result<&str, SendError> {
         let reason = "no WhatsApp Business account id is configured";
-        self.config.waba_id.as_deref().ok_or_else(|| SendError::Invalid {
-            reason: reason.to_owned(),
-        })
+        self.config.waba_id.as_deref().ok_or_else(|| SendError::Invalid { reason: reason.to_owned() })
     }
 }
 

@@ -31,15 +31,7 @@ pub fn describe(code: i64) -> Option<&'static ErrorFact> {
 
 const fn fact(code: i64, http: u16, name: &'static str, verdict: Verdict, advice: &'static str) -> ErrorFact {
     let http_status = if http == 0 { None } else { Some(http) };
-    ErrorFact {
-        code,
-        last_code: code,
-        http_status,
-        name,
-        verdict,
-        also_pause: None,
-        advice,
-    }
+    ErrorFact { code, last_code: code, http_status, name, verdict, also_pause: None, advice }
 }
 
 const fn through(fact: ErrorFact, last_code: i64) -> ErrorFact {
@@ -47,16 +39,11 @@ const fn through(fact: ErrorFact, last_code: i64) -> ErrorFact {
 }
 
 const fn pausing(fact: ErrorFact, scope: PauseScope) -> ErrorFact {
-    ErrorFact {
-        also_pause: Some(scope),
-        ..fact
-    }
+    ErrorFact { also_pause: Some(scope), ..fact }
 }
 
 const fn later(after_seconds: u64) -> Verdict {
-    Verdict::Later {
-        after_seconds: Some(after_seconds),
-    }
+    Verdict::Later { after_seconds: Some(after_seconds) }
 }
 
 const MINUTE: u64 = 60;

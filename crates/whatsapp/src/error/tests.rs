@@ -6,9 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 fn later(after_seconds: impl Into<Option<u64>>) -> Verdict {
-    Verdict::Later {
-        after_seconds: after_seconds.into(),
-    }
+    Verdict::Later { after_seconds: after_seconds.into() }
 }
 
 /// Every code the reference of the protocol knows, grouped by what it asks for.
@@ -34,32 +32,11 @@ fn expectations() -> Vec<(&'static [i64], Verdict)> {
         (&[131044], Pause(Calls)),
         (&[132068], Pause(Flow)),
         (&[131000, 131016], Unknown),
-        (
-            &[
-                100, 130403, 130472, 131008, 131009, 131020, 131021, 131026, 131030, 131041, 131050,
-            ],
-            Never,
-        ),
-        (
-            &[
-                131051, 131052, 131053, 131055, 131062, 131063, 134100, 134102, 135000, 137000,
-            ],
-            Never,
-        ),
-        (
-            &[
-                132000, 132001, 132005, 132007, 132008, 132012, 132016, 132018, 133000, 133005, 133006,
-            ],
-            Never,
-        ),
-        (
-            &[134011, 139100, 139101, 139102, 147001, 147002, 147003, 147004, 147005],
-            Never,
-        ),
-        (
-            &[2388019, 2388039, 2388040, 2388047, 2388072, 2388073, 2388293, 2388299],
-            Never,
-        ),
+        (&[100, 130403, 130472, 131008, 131009, 131020, 131021, 131026, 131030, 131041, 131050], Never),
+        (&[131051, 131052, 131053, 131055, 131062, 131063, 134100, 134102, 135000, 137000], Never),
+        (&[132000, 132001, 132005, 132007, 132008, 132012, 132016, 132018, 133000, 133005, 133006], Never),
+        (&[134011, 139100, 139101, 139102, 147001, 147002, 147003, 147004, 147005], Never),
+        (&[2388019, 2388039, 2388040, 2388047, 2388072, 2388073, 2388293, 2388299], Never),
         (&[2593107, 2593108, 2593109], Never),
     ]
 }
@@ -77,11 +54,7 @@ fn every_code_has_its_verdict() {
             rows_seen.insert(fact.code);
         }
     }
-    assert_eq!(
-        rows_seen.len(),
-        ERROR_FACTS.len(),
-        "a row of the table is not covered by this test"
-    );
+    assert_eq!(rows_seen.len(), ERROR_FACTS.len(), "a row of the table is not covered by this test");
 }
 
 #[test]
@@ -90,11 +63,7 @@ fn the_table_is_ascending_and_without_overlap_or_empty_words() {
         assert!(pair[0].last_code < pair[1].code, "{} {}", pair[0].code, pair[1].code);
     }
     for fact in ERROR_FACTS {
-        assert!(
-            fact.code <= fact.last_code && !fact.name.is_empty() && fact.advice.ends_with('.'),
-            "{}",
-            fact.code
-        );
+        assert!(fact.code <= fact.last_code && !fact.name.is_empty() && fact.advice.ends_with('.'), "{}", fact.code);
     }
 }
 
@@ -110,12 +79,7 @@ fn unlisted_codes_follow_the_transient_mark() {
 #[test]
 fn a_failed_status_leaves_nothing_unknown() {
     for fact in ERROR_FACTS {
-        assert_ne!(
-            failed_status_verdict(fact.code, false),
-            Verdict::Unknown,
-            "{}",
-            fact.code
-        );
+        assert_ne!(failed_status_verdict(fact.code, false), Verdict::Unknown, "{}", fact.code);
     }
     assert_eq!(failed_status_verdict(131000, false), Verdict::Retry);
     assert_eq!(failed_status_verdict(131047, false), Verdict::NeedsTemplate);
@@ -129,14 +93,8 @@ fn an_answer_is_read_with_all_its_parts() {
     let error = ApiError::from_response(body).unwrap();
     assert_eq!((error.code, error.subcode), (131047, Some(2494007)));
     assert_eq!(error.details.as_deref(), Some("More than 24 hours have passed"));
-    assert_eq!(
-        (error.kind.as_deref(), error.fbtrace_id.as_deref()),
-        (Some("OAuthException"), Some("Az8"))
-    );
-    assert_eq!(
-        (error.user_title.as_deref(), error.user_message.as_deref()),
-        (Some("T"), Some("M"))
-    );
+    assert_eq!((error.kind.as_deref(), error.fbtrace_id.as_deref()), (Some("OAuthException"), Some("Az8")));
+    assert_eq!((error.user_title.as_deref(), error.user_message.as_deref()), (Some("T"), Some("M")));
     assert_eq!(error.verdict(), Verdict::NeedsTemplate);
     assert_eq!(error.to_string(), "error 131047: More than 24 hours have passed");
 }
@@ -144,10 +102,7 @@ fn an_answer_is_read_with_all_its_parts() {
 #[test]
 fn error_data_may_be_a_string_and_a_code_may_be_text_or_missing() {
     let error = ApiError::from_value(&json!({"code": "100", "error_data": "Param text must be a string"}));
-    assert_eq!(
-        (error.code, error.details.as_deref()),
-        (100, Some("Param text must be a string"))
-    );
+    assert_eq!((error.code, error.details.as_deref()), (100, Some("Param text must be a string")));
     let error = ApiError::from_value(&json!({"title": "Something", "is_transient": true}));
     assert_eq!((error.code, error.verdict()), (ApiError::NO_CODE, Verdict::Retry));
     assert_eq!(error.to_string(), "error without a code: Something");

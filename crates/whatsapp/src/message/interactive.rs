@@ -39,10 +39,7 @@ pub struct ReplyButton {
 impl ReplyButton {
     /// A button with the id that comes back when it is tapped, and its label.
     pub fn new(id: impl Into<String>, title: impl Into<String>) -> Result<Self, LimitError> {
-        let button = Self {
-            id: id.into(),
-            title: title.into(),
-        };
+        let button = Self { id: id.into(), title: title.into() };
         button.check()?;
         Ok(button)
     }
@@ -112,11 +109,7 @@ impl ListRow {
         title: impl Into<String>,
         description: Option<String>,
     ) -> Result<Self, LimitError> {
-        let row = Self {
-            id: id.into(),
-            title: title.into(),
-            description,
-        };
+        let row = Self { id: id.into(), title: title.into(), description };
         row.check()?;
         Ok(row)
     }
@@ -140,11 +133,7 @@ impl ListRow {
         check_text("row id", &self.id, ROW_ID_CHARACTERS_MAX)?;
         check_trimmed("row id", &self.id)?;
         check_text("row title", &self.title, ROW_TITLE_CHARACTERS_MAX)?;
-        check_optional(
-            "row description",
-            self.description.as_deref(),
-            ROW_DESCRIPTION_CHARACTERS_MAX,
-        )
+        check_optional("row description", self.description.as_deref(), ROW_DESCRIPTION_CHARACTERS_MAX)
     }
 }
 
@@ -172,10 +161,7 @@ pub(crate) fn check_buttons(buttons: &[ReplyButton]) -> Result<(), LimitError> {
 
 pub(crate) fn check_list(header: Option<&Header>, button: &str, sections: &[ListSection]) -> Result<(), LimitError> {
     if header.is_some_and(|header| !matches!(header, Header::Text(_))) {
-        return Err(LimitError::Invalid {
-            field: "header",
-            reason: "a list takes a text header only",
-        });
+        return Err(LimitError::Invalid { field: "header", reason: "a list takes a text header only" });
     }
     check_text("list button", button, BUTTON_TITLE_CHARACTERS_MAX)?;
     check_count("list sections", sections.len(), LIST_SECTIONS_MAX)?;
@@ -193,8 +179,5 @@ fn check_trimmed(field: &'static str, id: &str) -> Result<(), LimitError> {
     if id.trim() == id {
         return Ok(());
     }
-    Err(LimitError::Invalid {
-        field,
-        reason: "it starts or ends with white space",
-    })
+    Err(LimitError::Invalid { field, reason: "it starts or ends with white space" })
 }

@@ -1,4 +1,5 @@
-//! The limits of outbound messages, by Meta's OpenAPI description and public SDKs, and the error that names a broken one.
+//! The limits of outbound messages, by Meta's OpenAPI description and public SDKs, and the error that names a broken
+//! one.
 
 use thiserror::Error;
 use url::Url;
@@ -125,11 +126,7 @@ pub(crate) fn check_text(field: &'static str, text: &str, limit: usize) -> Resul
         return Err(LimitError::Empty { field });
     }
     let actual = text_length(text);
-    if actual > limit {
-        Err(LimitError::TooLong { field, limit, actual })
-    } else {
-        Ok(())
-    }
+    if actual > limit { Err(LimitError::TooLong { field, limit, actual }) } else { Ok(()) }
 }
 
 pub(crate) fn check_optional(field: &'static str, text: Option<&str>, limit: usize) -> Result<(), LimitError> {
@@ -139,14 +136,8 @@ pub(crate) fn check_optional(field: &'static str, text: Option<&str>, limit: usi
 /// An id is text without white space or control characters.
 pub(crate) fn check_id(field: &'static str, id: &str, limit: usize) -> Result<(), LimitError> {
     check_text(field, id, limit)?;
-    if id
-        .chars()
-        .any(|character| character.is_control() || character.is_whitespace())
-    {
-        return Err(LimitError::Invalid {
-            field,
-            reason: "it has white space in it",
-        });
+    if id.chars().any(|character| character.is_control() || character.is_whitespace()) {
+        return Err(LimitError::Invalid { field, reason: "it has white space in it" });
     }
     Ok(())
 }
@@ -163,10 +154,7 @@ pub(crate) fn check_unique<'a>(field: &'static str, values: impl Iterator<Item =
     let mut seen = std::collections::HashSet::new();
     for value in values {
         if !seen.insert(value) {
-            return Err(LimitError::Duplicate {
-                field,
-                value: value.to_owned(),
-            });
+            return Err(LimitError::Duplicate { field, value: value.to_owned() });
         }
     }
     Ok(())
@@ -175,12 +163,5 @@ pub(crate) fn check_unique<'a>(field: &'static str, values: impl Iterator<Item =
 pub(crate) fn check_url(field: &'static str, text: &str) -> Result<(), LimitError> {
     check_text(field, text, URL_CHARACTERS_MAX)?;
     let web = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if web {
-        Ok(())
-    } else {
-        Err(LimitError::Invalid {
-            field,
-            reason: "it is not an http or https address",
-        })
-    }
+    if web { Ok(()) } else { Err(LimitError::Invalid { field, reason: "it is not an http or https address" }) }
 }

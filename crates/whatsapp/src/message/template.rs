@@ -147,11 +147,7 @@ impl Template {
         language: impl Into<String>,
         components: Vec<TemplateComponent>,
     ) -> Result<Self, LimitError> {
-        let template = Self {
-            name: name.into(),
-            language: language.into(),
-            components,
-        };
+        let template = Self { name: name.into(), language: language.into(), components };
         template.check()?;
         Ok(template)
     }
@@ -173,25 +169,14 @@ impl Template {
 
     pub(crate) fn check(&self) -> Result<(), LimitError> {
         check_text("template name", &self.name, TEMPLATE_NAME_CHARACTERS_MAX)?;
-        if !self
-            .name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-        {
+        if !self.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_') {
             let reason = "only lower-case letters, digits and underscores";
-            return Err(LimitError::Invalid {
-                field: "template name",
-                reason,
-            });
+            return Err(LimitError::Invalid { field: "template name", reason });
         }
         check_id("template language", &self.language, LANGUAGE_CHARACTERS_MAX)?;
         let actual = self.components.len();
         if actual > COMPONENTS_MAX {
-            return Err(LimitError::TooMany {
-                field: "template components",
-                limit: COMPONENTS_MAX,
-                actual,
-            });
+            return Err(LimitError::TooMany { field: "template components", limit: COMPONENTS_MAX, actual });
         }
         let places: Vec<String> = self.components.iter().map(TemplateComponent::place).collect();
         check_unique("template component", places.iter().map(String::as_str))?;
@@ -213,41 +198,24 @@ impl TemplateComponent {
         match self {
             Self::Header { parameters } => {
                 if parameters.len() != 1 {
-                    return Err(LimitError::Invalid {
-                        field: "template header",
-                        reason: "it takes one parameter",
-                    });
+                    return Err(LimitError::Invalid { field: "template header", reason: "it takes one parameter" });
                 }
-                parameters
-                    .iter()
-                    .try_for_each(|parameter| parameter.check("template header", HEADER_CHARACTERS_MAX))
+                parameters.iter().try_for_each(|parameter| parameter.check("template header", HEADER_CHARACTERS_MAX))
             }
             Self::Body { parameters } => {
                 let (limit, actual) = (PARAMETERS_MAX, parameters.len());
                 if actual > limit {
-                    return Err(LimitError::TooMany {
-                        field: "template parameters",
-                        limit,
-                        actual,
-                    });
+                    return Err(LimitError::TooMany { field: "template parameters", limit, actual });
                 }
                 check_names(parameters)?;
                 if parameters.iter().any(TemplateParameter::is_media) {
-                    return Err(LimitError::Invalid {
-                        field: "template body",
-                        reason: "it takes texts only",
-                    });
+                    return Err(LimitError::Invalid { field: "template body", reason: "it takes texts only" });
                 }
-                parameters
-                    .iter()
-                    .try_for_each(|parameter| parameter.check("template parameter", BODY_CHARACTERS_MAX))
+                parameters.iter().try_for_each(|parameter| parameter.check("template parameter", BODY_CHARACTERS_MAX))
             }
             Self::Button { index, button } => {
                 if usize::from(*index) >= TEMPLATE_BUTTONS_MAX {
-                    return Err(LimitError::Invalid {
-                        field: "template button index",
-                        reason: "it is above 9",
-                    });
+                    return Err(LimitError::Invalid { field: "template button index", reason: "it is above 9" });
                 }
                 button.check()
             }
@@ -269,18 +237,12 @@ impl TemplateButton {
 impl TemplateParameter {
     /// A text for a template with numbered variables.
     pub fn text(text: impl Into<String>) -> Self {
-        Self::Text {
-            name: None,
-            text: text.into(),
-        }
+        Self::Text { name: None, text: text.into() }
     }
 
     /// A text for a template with named variables.
     pub fn named(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self::Text {
-            name: Some(name.into()),
-            text: text.into(),
-        }
+        Self::Text { name: Some(name.into()), text: text.into() }
     }
 
     /// The name of the variable.
@@ -304,33 +266,17 @@ impl TemplateParameter {
                 check_text(field, fallback, limit)?;
                 let iso = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase());
                 let reason = "three capitals are expected";
-                if iso {
-                    Ok(())
-                } else {
-                    Err(LimitError::Invalid {
-                        field: "currency code",
-                        reason,
-                    })
-                }
+                if iso { Ok(()) } else { Err(LimitError::Invalid { field: "currency code", reason }) }
             }
             Self::Image { media } | Self::Video { media } => media.check(),
             Self::Document { media, filename } => {
                 media.check()?;
                 check_optional("file name", filename.as_deref(), FILENAME_CHARACTERS_MAX)
             }
-            Self::Location {
-                latitude, longitude, ..
-            } => {
+            Self::Location { latitude, longitude, .. } => {
                 let on_earth = (-90.0..=90.0).contains(latitude) && (-180.0..=180.0).contains(longitude);
                 let reason = "latitude or longitude is out of range";
-                if on_earth {
-                    Ok(())
-                } else {
-                    Err(LimitError::Invalid {
-                        field: "location",
-                        reason,
-                    })
-                }
+                if on_earth { Ok(()) } else { Err(LimitError::Invalid { field: "location", reason }) }
             }
         }
     }
@@ -341,10 +287,7 @@ fn check_names(parameters: &[TemplateParameter]) -> Result<(), LimitError> {
     let names: Vec<&str> = parameters.iter().filter_map(TemplateParameter::name).collect();
     if !names.is_empty() && names.len() != parameters.len() {
         let reason = "either all parameters are named or none is";
-        return Err(LimitError::Invalid {
-            field: "template parameters",
-            reason,
-        });
+        return Err(LimitError::Invalid { field: "template parameters", reason });
     }
     check_unique("parameter name", names.into_iter())
 }

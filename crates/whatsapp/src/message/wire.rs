@@ -15,56 +15,25 @@ pub(crate) fn content_json(content: &OutboundContent) -> Value {
             json!({ "type": "text", "text": { "body": body, "preview_url": preview_url } })
         }
         C::Template { template } => json!({ "type": "template", "template": template_json(template) }),
-        C::Buttons {
-            header,
-            body,
-            footer,
-            buttons,
-        } => {
+        C::Buttons { header, body, footer, buttons } => {
             let buttons: Vec<Value> = buttons.iter().map(button_json).collect();
-            interactive(
-                "button",
-                header.as_ref(),
-                body,
-                footer.as_deref(),
-                json!({ "buttons": buttons }),
-            )
+            interactive("button", header.as_ref(), body, footer.as_deref(), json!({ "buttons": buttons }))
         }
-        C::List {
-            header,
-            body,
-            footer,
-            button,
-            sections,
-        } => {
+        C::List { header, body, footer, button, sections } => {
             let sections: Vec<Value> = sections.iter().map(section_json).collect();
             let action = json!({ "button": button, "sections": sections });
             interactive("list", header.as_ref(), body, footer.as_deref(), action)
         }
-        C::CtaUrl {
-            header,
-            body,
-            footer,
-            label,
-            url,
-        } => {
+        C::CtaUrl { header, body, footer, label, url } => {
             let action = json!({ "name": "cta_url", "parameters": { "display_text": label, "url": url } });
             interactive("cta_url", header.as_ref(), body, footer.as_deref(), action)
         }
-        C::LocationRequest { body } => interactive(
-            "location_request_message",
-            None,
-            body,
-            None,
-            json!({ "name": "send_location" }),
-        ),
-        C::ContactInfoRequest { body } => interactive(
-            "request_contact_info",
-            None,
-            body,
-            None,
-            json!({ "name": "request_contact_info" }),
-        ),
+        C::LocationRequest { body } => {
+            interactive("location_request_message", None, body, None, json!({ "name": "send_location" }))
+        }
+        C::ContactInfoRequest { body } => {
+            interactive("request_contact_info", None, body, None, json!({ "name": "request_contact_info" }))
+        }
         C::Image { media, caption } => file_message("image", media, caption.as_deref(), None),
         C::Video { media, caption } => file_message("video", media, caption.as_deref(), None),
         C::Audio { media } => file_message("audio", media, None, None),
@@ -73,11 +42,9 @@ pub(crate) fn content_json(content: &OutboundContent) -> Value {
             message["audio"]["voice"] = json!(true);
             message
         }
-        C::Document {
-            media,
-            caption,
-            filename,
-        } => file_message("document", media, caption.as_deref(), filename.as_deref()),
+        C::Document { media, caption, filename } => {
+            file_message("document", media, caption.as_deref(), filename.as_deref())
+        }
         C::Sticker { media } => file_message("sticker", media, None, None),
         C::Reaction { message_id, emoji } => {
             let emoji = emoji.as_deref().unwrap_or_default();
@@ -164,9 +131,7 @@ fn component_json(component: &TemplateComponent) -> Value {
                     ("copy_code", json!({ "type": "coupon_code", "coupon_code": code }))
                 }
                 TemplateButton::Flow { flow_token } => {
-                    let action = flow_token
-                        .as_ref()
-                        .map_or(json!({}), |token| json!({ "flow_token": token }));
+                    let action = flow_token.as_ref().map_or(json!({}), |token| json!({ "flow_token": token }));
                     ("flow", json!({ "type": "action", "action": action }))
                 }
             };
@@ -180,12 +145,7 @@ fn parameter_json(parameter: &TemplateParameter) -> Value {
     use TemplateParameter as P;
     let mut json = match parameter {
         P::Text { text, .. } => json!({ "type": "text", "text": text }),
-        P::Currency {
-            fallback,
-            code,
-            amount_1000,
-            ..
-        } => json!({
+        P::Currency { fallback, code, amount_1000, .. } => json!({
             "type": "currency",
             "currency": { "fallback_value": fallback, "code": code, "amount_1000": amount_1000 },
         }),
@@ -193,12 +153,7 @@ fn parameter_json(parameter: &TemplateParameter) -> Value {
         P::Image { media } => file_message("image", media, None, None),
         P::Video { media } => file_message("video", media, None, None),
         P::Document { media, filename } => file_message("document", media, None, filename.as_deref()),
-        P::Location {
-            latitude,
-            longitude,
-            name,
-            address,
-        } => {
+        P::Location { latitude, longitude, name, address } => {
             let mut location = json!({ "latitude": latitude, "longitude": longitude });
             for (key, value) in [("name", name), ("address", address)] {
                 if let Some(value) = value {

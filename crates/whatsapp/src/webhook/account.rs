@@ -288,9 +288,7 @@ fn read_account_change(field: &str, value: &Value) -> Option<AccountChange> {
                 description: json::text(info, "alert_description"),
             }
         }
-        "account_review_update" => AccountChange::Review {
-            decision: json::text(value, "decision"),
-        },
+        "account_review_update" => AccountChange::Review { decision: json::text(value, "decision") },
         "business_capability_update" => AccountChange::BusinessCapability {
             daily_conversations_max: json::text(value, "max_daily_conversations_per_business")
                 .or_else(|| json::text(value, "max_daily_conversation_per_phone")),
@@ -308,10 +306,9 @@ fn read_account_change(field: &str, value: &Value) -> Option<AccountChange> {
             requested_name: json::text(value, "requested_verified_name"),
             rejection_reason: word(value, "rejection_reason"),
         },
-        "security" => AccountChange::Security {
-            event: json::text(value, "event"),
-            requester: json::text(value, "requester"),
-        },
+        "security" => {
+            AccountChange::Security { event: json::text(value, "event"), requester: json::text(value, "requester") }
+        }
         _ => return None,
     })
 }

@@ -186,7 +186,8 @@ pub struct ContactCard {
     pub emails: Vec<String>,
     /// `org.company`.
     pub company: Option<String>,
-    /// `contact_request` (answer to a contact-info request) or `other` (forwarded: no proof that it is the sender's own).
+    /// `contact_request` (answer to a contact-info request) or `other` (forwarded: no proof that it is the sender's
+    /// own).
     pub origin: Option<String>,
     /// The card as vCard text.
     pub vcard: Option<String>,

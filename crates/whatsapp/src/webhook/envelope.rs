@@ -24,11 +24,7 @@ pub fn parse(body: &[u8]) -> Result<Webhook, ParseError> {
         Ok(regular) => read_regular(regular),
         Err(_) => read_irregular(&text)?,
     };
-    Ok(Webhook {
-        object,
-        events,
-        utf8_repaired: matches!(text, Cow::Owned(_)),
-    })
+    Ok(Webhook { object, events, utf8_repaired: matches!(text, Cow::Owned(_)) })
 }
 
 /// A body as it nearly always comes. It is read in one go, which halves the time. Whatever is unusual in it (a repeated
@@ -61,10 +57,7 @@ fn read_regular(body: Regular<'_>) -> (String, Vec<Event>) {
         let waba_id = Some(entry.id).filter(|id| !id.is_empty());
         let time_seconds = entry.time.filter(|seconds| json::is_believable_timestamp(*seconds));
         for change in entry.changes {
-            let place = Place {
-                waba_id: waba_id.clone(),
-                field: Some(change.field).filter(|field| !field.is_empty()),
-            };
+            let place = Place { waba_id: waba_id.clone(), field: Some(change.field).filter(|field| !field.is_empty()) };
             read_value(change.value, &place, time_seconds, &mut events);
         }
     }
@@ -87,11 +80,7 @@ fn envelope_error(text: &str, error: &serde_json::Error) -> ParseError {
     }
     let reason = error.to_string();
     let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
-    ParseError::NotJson {
-        line: error.line(),
-        column: error.column(),
-        reason,
-    }
+    ParseError::NotJson { line: error.line(), column: error.column(), reason }
 }
 
 /// Where in the body we are, for reports about what cannot be read.
@@ -126,17 +115,12 @@ fn read_entry(raw: &RawValue, events: &mut Vec<Event>) {
         Ok(fields) => fields,
         Err(error) => return events.push(Place::default().unreadable("entry", error, raw)),
     };
-    let place = Place {
-        waba_id: fields.text("id"),
-        field: None,
-    };
+    let place = Place { waba_id: fields.text("id"), field: None };
     if !fields.has("changes") {
         return events.push(place.unreadable("entry", "it has no changes", raw));
     }
-    let time_seconds = fields
-        .text("time")
-        .and_then(|time| time.parse().ok())
-        .filter(|t| json::is_believable_timestamp(*t));
+    let time_seconds =
+        fields.text("time").and_then(|time| time.parse().ok()).filter(|t| json::is_believable_timestamp(*t));
     for change in place.elements(fields.get("changes"), "changes", events) {
         read_change(change, &place, time_seconds, events);
     }
@@ -148,10 +132,7 @@ fn read_change(raw: &RawValue, place: &Place, time_seconds: Option<i64>, events:
         Err(error) => return events.push(place.unreadable("change", error, raw)),
     };
     let field = fields.text("field").unwrap_or_default();
-    let place = Place {
-        waba_id: place.waba_id.clone(),
-        field: Some(field).filter(|field| !field.is_empty()),
-    };
+    let place = Place { waba_id: place.waba_id.clone(), field: Some(field).filter(|field| !field.is_empty()) };
     match fields.get("value") {
         Some(value) => read_value(value, &place, time_seconds, events),
         None => events.push(other(&place, raw)),
@@ -187,10 +168,7 @@ fn passive(value: &RawValue, place: &Place) -> Result<Box<PassiveChange>, Event>
 
 /// A change whose value is one object: a template, the account, or something we do not know.
 fn read_notice(field: &str, raw: &RawValue, place: &Place, time_seconds: Option<i64>) -> Event {
-    let around = Surroundings {
-        waba_id: place.waba_id.clone().unwrap_or_default(),
-        ..Surroundings::default()
-    };
+    let around = Surroundings { waba_id: place.waba_id.clone().unwrap_or_default(), ..Surroundings::default() };
     if !TEMPLATE_FIELDS.contains(&field) && !ACCOUNT_FIELDS.contains(&field) {
         return other(place, raw);
     }
@@ -266,15 +244,9 @@ mod tests {
 
     fn fixtures() -> Vec<String> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
-        let mut paths: Vec<_> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|file| file.unwrap().path())
-            .collect();
+        let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
         paths.sort();
-        paths
-            .iter()
-            .map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned())
-            .collect()
+        paths.iter().map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()).collect()
     }
 
     /// Both ways through a body give the same events wherever the short one is open.
@@ -291,16 +263,16 @@ mod tests {
     fn the_short_way_and_the_long_way_see_the_same() {
         let fixtures = fixtures();
         let regular = fixtures.iter().filter(|text| both_ways_agree(text)).count();
-        assert!(
-            regular * 10 >= fixtures.len() * 9,
-            "the short way is open for {regular} of {}",
-            fixtures.len()
-        );
+        assert!(regular * 10 >= fixtures.len() * 9, "the short way is open for {regular} of {}", fixtures.len());
     }
 
     proptest! {
         #[test]
-        fn damage_does_not_part_the_two_ways(file in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), new in "[\\PC]") {
+        fn damage_does_not_part_the_two_ways(
+            file in any::<prop::sample::Index>(),
+            at in any::<prop::sample::Index>(),
+            new in "\\PC",
+        ) {
             let fixtures = fixtures();
             let text = file.get(&fixtures);
             let mut characters: Vec<char> = text.chars().collect();

@@ -23,8 +23,8 @@ pub struct InboundMessage {
     pub display_phone_number: Option<String>,
     /// The message id (`wamid.…`), unique together with the phone number id.
     pub id: String,
-    /// When it was sent, Unix seconds. `None` if missing or absurd: before 2001-09-09 or from 2100 on, which covers zero,
-    /// negative numbers and milliseconds.
+    /// When it was sent, Unix seconds. `None` if missing or absurd: before 2001-09-09 or from 2100 on, which covers
+    /// zero, negative numbers and milliseconds.
     pub timestamp_seconds: Option<i64>,
     /// Who sent it.
     pub sender: Sender,
@@ -58,25 +58,21 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// The name to file the sender under: the BSUID (it is there whether or not the phone number is shown), else the phone
-    /// number, else the parent BSUID (which is shared by several portfolios).
+    /// The name to file the sender under: the BSUID (it is there whether or not the phone number is shown), else the
+    /// phone number, else the parent BSUID (which is shared by several portfolios).
     pub fn preferred(&self) -> Option<Identity> {
         self.identities().identities().into_iter().next()
     }
 
-    /// The name to answer to, the one Meta's `from` would show: the phone number, else the BSUID, else the parent BSUID.
-    /// Answering to the phone number keeps it visible in later webhooks.
+    /// The name to answer to, the one Meta's `from` would show: the phone number, else the BSUID, else the parent
+    /// BSUID. Answering to the phone number keeps it visible in later webhooks.
     pub fn reply_identity(&self) -> Option<Identity> {
         self.phone.clone().map(Identity::Phone).or_else(|| self.preferred())
     }
 
     /// All names.
     pub fn identities(&self) -> IdentitySet {
-        IdentitySet {
-            phone: self.phone.clone(),
-            bsuid: self.bsuid.clone(),
-            parent_bsuid: self.parent_bsuid.clone(),
-        }
+        IdentitySet { phone: self.phone.clone(), bsuid: self.bsuid.clone(), parent_bsuid: self.parent_bsuid.clone() }
     }
 
     pub(crate) fn new(ids: IdentitySet, contact: Option<&Contact>) -> Self {
@@ -258,8 +254,8 @@ pub(crate) fn read_echo(message: &Value, raw: &RawValue, around: &Surroundings) 
     })
 }
 
-/// Reads the three names of a user from three keys. An id is filed by its own shape where that is unmistakable: a BSUID in
-/// a phone field (or a parent BSUID in the field of a BSUID) is not thrown away.
+/// Reads the three names of a user from three keys. An id is filed by its own shape where that is unmistakable: a BSUID
+/// in a phone field (or a parent BSUID in the field of a BSUID) is not thrown away.
 pub(crate) fn read_identities(object: &Value, phone_key: &str, user_key: &str, parent_key: &str) -> IdentitySet {
     let mut ids = IdentitySet {
         phone: None,

@@ -102,8 +102,8 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 }
 
-/// A key read as bytes: a key with a lone surrogate (or a bare control character, which comes with it) must not fail the
-/// object it stands in.
+/// A key read as bytes: a key with a lone surrogate (or a bare control character, which comes with it) must not fail
+/// the object it stands in.
 struct Key<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {

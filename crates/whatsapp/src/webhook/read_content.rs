@@ -28,35 +28,22 @@ fn read_level(message: &Value, levels: usize) -> Content {
         "video" => read_media(message, "video").map(Content::Video),
         "audio" | "voice" => read_audio(message, &kind),
         "document" => read_media(message, "document").map(|media| {
-            let filename = message
-                .get("document")
-                .and_then(|document| json::text(document, "filename"));
+            let filename = message.get("document").and_then(|document| json::text(document, "filename"));
             Content::Document { media, filename }
         }),
         "sticker" => read_media(message, "sticker").map(|media| {
-            let animated = message
-                .get("sticker")
-                .and_then(|sticker| json::flag(sticker, "animated"));
-            Content::Sticker {
-                media,
-                animated: animated.unwrap_or(false),
-            }
+            let animated = message.get("sticker").and_then(|sticker| json::flag(sticker, "animated"));
+            Content::Sticker { media, animated: animated.unwrap_or(false) }
         }),
         "location" => read_location(message).map(Content::Location),
         "contacts" => message.get("contacts").filter(|cards| cards.is_array()).map(|_| {
             Content::Contacts(
-                json::list(message, "contacts")
-                    .iter()
-                    .filter(|card| card.is_object())
-                    .map(read_card)
-                    .collect(),
+                json::list(message, "contacts").iter().filter(|card| card.is_object()).map(read_card).collect(),
             )
         }),
         "interactive" => Some(Content::Interactive(read_interactive(message))),
-        "button" => json::object(message, "button").map(|button| Content::Button {
-            payload: json::text(button, "payload"),
-            text: json::text(button, "text"),
-        }),
+        "button" => json::object(message, "button")
+            .map(|button| Content::Button { payload: json::text(button, "payload"), text: json::text(button, "text") }),
         "reaction" => read_reaction(message),
         "order" => json::object(message, "order").map(|order| Content::Order(read_order(order))),
         "system" => Some(Content::System(read_system(message))),
@@ -85,10 +72,7 @@ fn read_media(message: &Value, key: &str) -> Option<Media> {
 fn read_audio(message: &Value, kind: &str) -> Option<Content> {
     let media = read_media(message, kind)?;
     let voice = message.get(kind).and_then(|audio| json::flag(audio, "voice"));
-    Some(Content::Audio {
-        media,
-        voice: voice.unwrap_or(kind == "voice"),
-    })
+    Some(Content::Audio { media, voice: voice.unwrap_or(kind == "voice") })
 }
 
 fn read_location(message: &Value) -> Option<Location> {
@@ -125,10 +109,8 @@ fn read_card_name(name: &Value) -> Option<String> {
     if let Some(formatted) = json::text(name, "formatted_name") {
         return Some(formatted);
     }
-    let parts: Vec<String> = ["first_name", "middle_name", "last_name"]
-        .iter()
-        .filter_map(|key| json::text(name, key))
-        .collect();
+    let parts: Vec<String> =
+        ["first_name", "middle_name", "last_name"].iter().filter_map(|key| json::text(name, key)).collect();
     (!parts.is_empty()).then(|| parts.join(" "))
 }
 
@@ -175,16 +157,11 @@ fn read_response_json(flow: &Value) -> String {
 
 fn read_reaction(message: &Value) -> Option<Content> {
     let reaction = json::object(message, "reaction")?;
-    Some(Content::Reaction {
-        message_id: json::text(reaction, "message_id")?,
-        emoji: json::text(reaction, "emoji"),
-    })
+    Some(Content::Reaction { message_id: json::text(reaction, "message_id")?, emoji: json::text(reaction, "emoji") })
 }
 
 fn read_order(order: &Value) -> Order {
-    let items = json::list(order, "product_items")
-        .iter()
-        .filter(|item| item.is_object());
+    let items = json::list(order, "product_items").iter().filter(|item| item.is_object());
     Order {
         catalog_id: json::text(order, "catalog_id"),
         text: json::text(order, "text"),
@@ -205,22 +182,16 @@ fn read_edit(message: &Value, levels: usize) -> Option<Content> {
         Some(inner) if levels > 0 => read_level(inner, levels - 1),
         _ => Content::Unknown { kind: String::new() },
     };
-    Some(Content::Edit {
-        original_message_id: json::text(edit, "original_message_id")?,
-        content: Box::new(content),
-    })
+    Some(Content::Edit { original_message_id: json::text(edit, "original_message_id")?, content: Box::new(content) })
 }
 
 fn read_unsupported(message: &Value, kind: &str) -> Content {
     let inner = json::object(message, "unsupported").and_then(|unsupported| json::text(unsupported, "type"));
-    Content::Unsupported {
-        kind: inner.unwrap_or_else(|| kind.to_owned()),
-        errors: ApiError::list(message, "errors"),
-    }
+    Content::Unsupported { kind: inner.unwrap_or_else(|| kind.to_owned()), errors: ApiError::list(message, "errors") }
 }
 
-/// Reads a system message: `from` holds the old phone number, `system` the new names and since August 2026 the old BSUID.
-/// Bodies of before version 12 spell the new number `new_wa_id` and the old one `customer`.
+/// Reads a system message: `from` holds the old phone number, `system` the new names and since August 2026 the old
+/// BSUID. Bodies of before version 12 spell the new number `new_wa_id` and the old one `customer`.
 fn read_system(message: &Value) -> SystemEvent {
     let system = message.get("system").unwrap_or(&Value::Null);
     let identity = message.get("identity").or_else(|| system.get("identity"));
@@ -235,35 +206,24 @@ fn read_system(message: &Value) -> SystemEvent {
     let body = json::text(system, "body");
 
     let mut current = read_identities(system, "wa_id", "user_id", "parent_user_id");
-    current.phone = current
-        .phone
-        .or_else(|| json::str(system, "new_wa_id").and_then(Phone::from_webhook));
+    current.phone = current.phone.or_else(|| json::str(system, "new_wa_id").and_then(Phone::from_webhook));
     let mut previous = IdentitySet {
         phone: None,
         bsuid: json::str(system, "previous_user_id").and_then(Bsuid::from_webhook),
         parent_bsuid: json::str(system, "previous_parent_user_id").and_then(ParentBsuid::from_webhook),
     };
     if matches!(kind, SystemKind::NumberChanged | SystemKind::UserIdChanged) {
-        let old_phone = ["from", "customer"]
-            .iter()
-            .find_map(|key| json::str(message, key).and_then(Phone::from_webhook));
+        let old_phone =
+            ["from", "customer"].iter().find_map(|key| json::str(message, key).and_then(Phone::from_webhook));
         let old_phone = old_phone.or_else(|| json::str(system, "customer").and_then(Phone::from_webhook));
         previous.phone = old_phone.filter(|phone| current.phone.as_ref() != Some(phone));
         if previous.bsuid.is_none() {
-            previous.bsuid = body
-                .as_deref()
-                .and_then(|body| bsuid_in_words(body, current.bsuid.as_ref()));
+            previous.bsuid = body.as_deref().and_then(|body| bsuid_in_words(body, current.bsuid.as_ref()));
         }
     } else {
         current.fill_from(read_identities(message, "from", "from_user_id", "from_parent_user_id"));
     }
-    SystemEvent {
-        kind,
-        previous,
-        current,
-        body,
-        identity_hash: identity.and_then(|value| json::text(value, "hash")),
-    }
+    SystemEvent { kind, previous, current, body, identity_hash: identity.and_then(|value| json::text(value, "hash")) }
 }
 
 /// The first BSUID in a sentence that is not the new one: where the old one stood before it had a field of its own.

@@ -49,9 +49,7 @@ impl StatusUpdate {
     pub fn recipient(&self) -> Option<Identity> {
         let bsuid = self.recipient_bsuid.clone().map(Identity::Bsuid);
         let phone = || self.recipient_phone.clone().map(Identity::Phone);
-        bsuid
-            .or_else(phone)
-            .or_else(|| self.recipient_parent_bsuid.clone().map(Identity::ParentBsuid))
+        bsuid.or_else(phone).or_else(|| self.recipient_parent_bsuid.clone().map(Identity::ParentBsuid))
     }
 }
 
@@ -144,9 +142,7 @@ pub(crate) fn read_status(status: &Value, raw: &RawValue, around: &Surroundings)
         recipient_bsuid: recipient.bsuid,
         recipient_parent_bsuid: recipient.parent_bsuid,
         recipient_username: recipient.username,
-        recipient_group: json::str(status, "recipient_id")
-            .filter(|_| to_group)
-            .and_then(GroupId::from_webhook),
+        recipient_group: json::str(status, "recipient_id").filter(|_| to_group).and_then(GroupId::from_webhook),
         biz_opaque_callback_data: json::text(status, "biz_opaque_callback_data"),
         pricing: json::object(status, "pricing").map(read_pricing),
         conversation: json::object(status, "conversation").map(read_conversation),

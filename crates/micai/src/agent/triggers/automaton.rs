@@ -49,20 +49,10 @@ impl Automaton {
     /// Compiles patterns that are sorted bytewise, distinct and not empty. The caller bounds their bytes below 2³².
     pub(super) fn build(patterns: &[&str]) -> Self {
         let mut automaton = Self {
-            states: vec![State {
-                first_child: 0,
-                fall_back: ROOT,
-                longest: NO_PATTERN,
-            }],
+            states: vec![State { first_child: 0, fall_back: ROOT, longest: NO_PATTERN }],
             labels: vec![0],
             root_children: vec![ROOT; 256].into(),
-            patterns: patterns
-                .iter()
-                .map(|text| Pattern {
-                    bytes: text.len() as u32,
-                    shorter: NO_PATTERN,
-                })
-                .collect(),
+            patterns: patterns.iter().map(|text| Pattern { bytes: text.len() as u32, shorter: NO_PATTERN }).collect(),
         };
         // For each state, the patterns that begin with its path, as a range, and the path's length.
         let mut begun = vec![(0..patterns.len(), 0_usize)];
@@ -88,11 +78,7 @@ impl Automaton {
             state += 1;
         }
         let end = automaton.states.len() as u32;
-        automaton.states.push(State {
-            first_child: end,
-            fall_back: ROOT,
-            longest: NO_PATTERN,
-        });
+        automaton.states.push(State { first_child: end, fall_back: ROOT, longest: NO_PATTERN });
         automaton.states.shrink_to_fit();
         automaton.labels.shrink_to_fit();
         automaton
@@ -105,11 +91,7 @@ impl Automaton {
             ROOT => ROOT,
             _ => self.next(self.states[parent as usize].fall_back, label),
         };
-        self.states.push(State {
-            first_child: 0,
-            fall_back,
-            longest: NO_PATTERN,
-        });
+        self.states.push(State { first_child: 0, fall_back, longest: NO_PATTERN });
         self.labels.push(label);
         if parent == ROOT {
             self.root_children[usize::from(label)] = child;
@@ -146,10 +128,7 @@ impl Automaton {
     fn next(&self, mut state: u32, byte: u8) -> u32 {
         while state != ROOT {
             let here = &self.states[state as usize];
-            let (first, end) = (
-                here.first_child as usize,
-                self.states[state as usize + 1].first_child as usize,
-            );
+            let (first, end) = (here.first_child as usize, self.states[state as usize + 1].first_child as usize);
             if let Some(place) = find(&self.labels[first..end], byte) {
                 return (first + place) as u32;
             }
@@ -206,11 +185,7 @@ mod tests {
         patterns.sort_unstable();
         patterns.dedup();
         let automaton = Automaton::build(&patterns);
-        assert!(
-            automaton.states.len() <= 100 * 200 + 2,
-            "{} states",
-            automaton.states.len()
-        );
+        assert!(automaton.states.len() <= 100 * 200 + 2, "{} states", automaton.states.len());
     }
 
     proptest! {

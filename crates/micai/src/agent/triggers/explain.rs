@@ -61,34 +61,24 @@ impl TriggerSet {
     fn matched_on(&self, normalised: &str, found: &FirstEnds, rank: Rank, rule: &Rule) -> Option<MatchedOn> {
         let text = |(end, bytes): (usize, usize)| shown(&normalised[end - bytes..end]);
         match rule.kind {
-            RuleKind::Keyword if rule.whole_word => Some(MatchedOn::WholeWord {
-                text: text(self.first_of_rule(rank, &found.whole_words)?),
-            }),
-            RuleKind::Keyword => Some(MatchedOn::Keyword {
-                text: text(self.first_of_rule(rank, &found.keywords)?),
-            }),
+            RuleKind::Keyword if rule.whole_word => {
+                Some(MatchedOn::WholeWord { text: text(self.first_of_rule(rank, &found.whole_words)?) })
+            }
+            RuleKind::Keyword => Some(MatchedOn::Keyword { text: text(self.first_of_rule(rank, &found.keywords)?) }),
             RuleKind::Prefix => {
                 let (end, bytes) = self.first_of_rule(rank, &found.keywords)?;
-                (end == bytes).then(|| MatchedOn::Prefix {
-                    text: text((end, bytes)),
-                })
+                (end == bytes).then(|| MatchedOn::Prefix { text: text((end, bytes)) })
             }
             RuleKind::Exact => {
                 self.exact.get(normalised)?;
                 let is_this = |keyword: &String| super::normalise(keyword) == normalised;
-                rule.keywords.iter().any(is_this).then(|| MatchedOn::Exact {
-                    text: shown(normalised),
-                })
+                rule.keywords.iter().any(is_this).then(|| MatchedOn::Exact { text: shown(normalised) })
             }
             RuleKind::Regex => {
                 let start = self.expressions.partition_point(|expression| expression.rank < rank);
-                let of_rule = self.expressions[start..]
-                    .iter()
-                    .take_while(|expression| expression.rank == rank);
+                let of_rule = self.expressions[start..].iter().take_while(|expression| expression.rank == rank);
                 let mut tried = of_rule.filter_map(|it| it.regex.find(normalised).map(|text| (it, text)));
-                tried
-                    .next()
-                    .map(|(expression, text)| self.expression_match(expression, text.as_str()).on)
+                tried.next().map(|(expression, text)| self.expression_match(expression, text.as_str()).on)
             }
             RuleKind::Scheduled => None,
         }

@@ -60,10 +60,7 @@ mod tests {
     use super::*;
 
     fn gate(prefixes: &[&str]) -> Gate {
-        Gate::new(
-            true,
-            &prefixes.iter().map(|&prefix| prefix.to_owned()).collect::<Vec<_>>(),
-        )
+        Gate::new(true, &prefixes.iter().map(|&prefix| prefix.to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
@@ -107,10 +104,7 @@ mod tests {
 
     #[test]
     fn an_open_gate_asks_nothing_and_a_gate_without_prefixes_lets_nobody_pass() {
-        assert_eq!(
-            Gate::new(false, &["/ask".to_owned()]).check("weather"),
-            GateOutcome::NotRequired
-        );
+        assert_eq!(Gate::new(false, &["/ask".to_owned()]).check("weather"), GateOutcome::NotRequired);
         assert_eq!(gate(&["", " \u{3000}"]).check("weather"), GateOutcome::Blocked);
         assert_eq!(gate(&[]).check(""), GateOutcome::Blocked);
     }

@@ -22,14 +22,9 @@ const COMBINING_DOT_ABOVE: char = '\u{307}';
 /// Normalising twice changes nothing. The work and the result are linear in the text; the caller bounds the text, and
 /// the result is at most [`CHARACTERS_PER_CHARACTER_MAX`] times as long.
 pub fn normalise(text: &str) -> String {
-    let mut spelling = Spelling {
-        written: String::with_capacity(text.len()),
-        space_due: false,
-        marks_of_i: false,
-    };
+    let mut spelling = Spelling { written: String::with_capacity(text.len()), space_due: false, marks_of_i: false };
     if text.is_ascii() {
-        text.chars()
-            .for_each(|character| spelling.push(character.to_ascii_lowercase()));
+        text.chars().for_each(|character| spelling.push(character.to_ascii_lowercase()));
         return spelling.written;
     }
     let case = CaseMapper::new();
@@ -60,16 +55,7 @@ pub(super) fn normalise_literals(pattern: &str) -> String {
             _ => character,
         }
     };
-    pattern
-        .chars()
-        .map(|character| {
-            if character.is_ascii() {
-                character
-            } else {
-                literal(character)
-            }
-        })
-        .collect()
+    pattern.chars().map(|character| if character.is_ascii() { character } else { literal(character) }).collect()
 }
 
 /// Takes folded characters in canonical order and writes them with every dotted or dotless i as `i` and every run of
@@ -113,26 +99,13 @@ mod tests {
     #[test]
     fn spellings_that_people_read_as_one_word_become_one() {
         let table: [(&[&str], &str); 12] = [
-            (
-                &["Ｗｅａｔｈｅｒ", "WEATHER", "weather", " \tWeather\n", "ｗｅａｔｈｅｒ"],
-                "weather",
-            ),
+            (&["Ｗｅａｔｈｅｒ", "WEATHER", "weather", " \tWeather\n", "ｗｅａｔｈｅｒ"], "weather"),
             (&["STRASSE", "straße", "Straẞe", "ＳＴＲＡẞＥ", "ſtraſſe"], "strasse"),
             (
-                &[
-                    "İstanbul",
-                    "ISTANBUL",
-                    "ıstanbul",
-                    "istanbul",
-                    "I\u{307}stanbul",
-                    "i\u{307}\u{307}stanbul",
-                ],
+                &["İstanbul", "ISTANBUL", "ıstanbul", "istanbul", "I\u{307}stanbul", "i\u{307}\u{307}stanbul"],
                 "istanbul",
             ),
-            (
-                &["Ị\u{307}", "i\u{323}", "\u{1ECB}\u{307}", "ı\u{323}", "I\u{307}\u{323}"],
-                "\u{1ECB}",
-            ),
+            (&["Ị\u{307}", "i\u{323}", "\u{1ECB}\u{307}", "ı\u{323}", "I\u{307}\u{323}"], "\u{1ECB}"),
             (&["CAFE\u{301}", "café", "Café", "ＣＡＦÉ"], "café"),
             (&["ΣΊΣΥΦΟΣ", "σίσυφος", "Σίσυφοσ"], "σίσυφοσ"),
             (&["ᾼ", "ᾳ", "α\u{345}", "αι", "ΑΙ"], "αι"),
@@ -159,10 +132,7 @@ mod tests {
     #[test]
     fn every_assigned_character_is_stable_and_within_the_stated_growth() {
         let mut longest = 0;
-        for character in ('\0'..='\u{1FFFF}')
-            .chain('\u{2F800}'..='\u{2FA1F}')
-            .chain('\u{E0000}'..='\u{E01FF}')
-        {
+        for character in ('\0'..='\u{1FFFF}').chain('\u{2F800}'..='\u{2FA1F}').chain('\u{E0000}'..='\u{E01FF}') {
             if matches!(character, '\u{3402}'..='\u{9FF0}' | '\u{AC20}'..='\u{D780}' | '\u{E000}'..='\u{F8FF}') {
                 continue; // Alike: ideographs, Hangul syllables, private use.
             }
@@ -182,9 +152,7 @@ mod tests {
             let text = format!("x{character}");
             let folded = CaseMapper::new().fold_string(&decomposer.normalize(&text)).into_owned();
             let collapsed = folded.split_whitespace().collect::<Vec<_>>().join(" ");
-            let expected = ComposingNormalizer::new_nfc()
-                .normalize(&without_i(&collapsed))
-                .into_owned();
+            let expected = ComposingNormalizer::new_nfc().normalize(&without_i(&collapsed)).into_owned();
             assert_eq!(normalise(&text), expected, "{text:?}");
         }
     }

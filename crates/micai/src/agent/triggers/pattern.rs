@@ -16,16 +16,8 @@ pub const PATTERN_COMPILED_BYTES_MAX: usize = 1024 * 1024;
 /// is left in normalised text but as `\s`, so a line break typed into a pattern is a slip.
 pub(super) fn compile_pattern(field: &str, pattern: &str) -> Result<Regex, RuleError> {
     let field = field.to_owned();
-    if let Some((place, character)) = pattern
-        .chars()
-        .enumerate()
-        .find(|(_, character)| character.is_control())
-    {
-        return Err(RuleError::ControlCharacter {
-            field,
-            code_point: character.into(),
-            column: place + 1,
-        });
+    if let Some((place, character)) = pattern.chars().enumerate().find(|(_, character)| character.is_control()) {
+        return Err(RuleError::ControlCharacter { field, code_point: character.into(), column: place + 1 });
     }
     RegexBuilder::new(&normalise_literals(pattern))
         .case_insensitive(true)
@@ -51,13 +43,8 @@ pub(super) fn validate_pattern(field: &str, pattern: &str) -> Result<(), RuleErr
 /// does, the later one is at fault.
 fn place_of_fault(message: &str) -> (usize, String) {
     const INDENT: usize = 4;
-    let reason = message
-        .lines()
-        .find_map(|line| line.strip_prefix("error: "))
-        .unwrap_or(message);
-    let marks = message
-        .lines()
-        .find(|line| line.contains('^') && line.chars().all(|mark| matches!(mark, ' ' | '^')));
+    let reason = message.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or(message);
+    let marks = message.lines().find(|line| line.contains('^') && line.chars().all(|mark| matches!(mark, ' ' | '^')));
     let marked = marks.unwrap_or_default();
     let fault = marked.trim_end_matches('^').chars().count();
     (fault.saturating_sub(INDENT) + 1, reason.trim().to_owned())

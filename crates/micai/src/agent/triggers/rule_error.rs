@@ -160,10 +160,7 @@ impl RuleError {
     }
 
     pub(super) fn in_rule(self, rule: &Rule) -> Self {
-        Self::InRule {
-            rule_id: rule.id.clone(),
-            error: Box::new(self),
-        }
+        Self::InRule { rule_id: rule.id.clone(), error: Box::new(self) }
     }
 }
 
@@ -179,9 +176,7 @@ pub fn validate(rule: &Rule) -> Result<(), Vec<RuleError>> {
     check_id(&mut errors, "id", &rule.id, RULE_ID_CHARACTERS_MAX);
     check_id(&mut errors, "agent_id", rule.agent_id.as_str(), AGENT_ID_CHARACTERS_MAX);
     if !(-PRIORITY_MAX..=PRIORITY_MAX).contains(&rule.priority) {
-        errors.push(RuleError::PriorityOutOfRange {
-            priority: rule.priority,
-        });
+        errors.push(RuleError::PriorityOutOfRange { priority: rule.priority });
     }
     check_text(&mut errors, "reply_text", &rule.reply_text, REPLY_CHARACTERS_MAX);
     check_prefix(&mut errors, rule);
@@ -192,9 +187,7 @@ pub fn validate(rule: &Rule) -> Result<(), Vec<RuleError>> {
 
 fn check_id(errors: &mut Vec<RuleError>, field: &str, id: &str, limit: usize) {
     if id.trim().is_empty() {
-        errors.push(RuleError::Empty {
-            field: field.to_owned(),
-        });
+        errors.push(RuleError::Empty { field: field.to_owned() });
     }
     check_length(errors, field, id, limit);
     check_characters(errors, field, id, char::is_control);
@@ -208,9 +201,7 @@ fn check_prefix(errors: &mut Vec<RuleError>, rule: &Rule) {
         Some(prefix) => {
             check_text(errors, "prefix", prefix, KEYWORD_CHARACTERS_MAX);
             if is_used && normalise(prefix).is_empty() {
-                errors.push(RuleError::Empty {
-                    field: "prefix".to_owned(),
-                });
+                errors.push(RuleError::Empty { field: "prefix".to_owned() });
             }
         }
     }
@@ -227,11 +218,7 @@ fn check_keywords(errors: &mut Vec<RuleError>, rule: &Rule) {
         errors.push(RuleError::Missing { field: "keywords" });
     }
     if rule.keywords.len() > count_max {
-        errors.push(RuleError::TooMany {
-            field: "keywords",
-            count: rule.keywords.len(),
-            limit: count_max,
-        });
+        errors.push(RuleError::TooMany { field: "keywords", count: rule.keywords.len(), limit: count_max });
     }
     for (place, keyword) in rule.keywords.iter().take(count_max).enumerate() {
         if errors.len() >= RULE_ERRORS_MAX {
@@ -258,21 +245,13 @@ fn check_text(errors: &mut Vec<RuleError>, field: &str, text: &str, limit: usize
 fn check_length(errors: &mut Vec<RuleError>, field: &str, text: &str, limit: usize) {
     let characters = text.chars().count();
     if characters > limit {
-        errors.push(RuleError::TooLong {
-            field: field.to_owned(),
-            characters,
-            limit,
-        });
+        errors.push(RuleError::TooLong { field: field.to_owned(), characters, limit });
     }
 }
 
 fn check_characters(errors: &mut Vec<RuleError>, field: &str, text: &str, is_refused: impl Fn(char) -> bool) {
     if let Some((place, character)) = text.chars().enumerate().find(|(_, character)| is_refused(*character)) {
         let (field, code_point) = (field.to_owned(), u32::from(character));
-        errors.push(RuleError::ControlCharacter {
-            field,
-            code_point,
-            column: place + 1,
-        });
+        errors.push(RuleError::ControlCharacter { field, code_point, column: place + 1 });
     }
 }

@@ -14,10 +14,7 @@ pub(super) struct WordBoundaries<'a> {
 
 impl<'a> WordBoundaries<'a> {
     pub(super) fn of(text: &'a str) -> Self {
-        Self {
-            text,
-            bits: OnceCell::new(),
-        }
+        Self { text, bits: OnceCell::new() }
     }
 
     /// Whether a word begins or ends at this byte offset.
@@ -45,8 +42,5 @@ pub(super) fn word_is_over(text: &str, offset: usize) -> bool {
     let is_mark = CanonicalCombiningClassMap::new().get_u8(next) != 0;
     let goes_on = next.is_alphanumeric() || next == '_' || is_mark;
     !goes_on
-        || text
-            .split_word_bound_indices()
-            .take_while(|(start, _)| *start <= offset)
-            .any(|(start, _)| start == offset)
+        || text.split_word_bound_indices().take_while(|(start, _)| *start <= offset).any(|(start, _)| start == offset)
 }

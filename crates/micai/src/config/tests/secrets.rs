@@ -6,12 +6,9 @@ const LONG_SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 #[test]
 fn a_secret_is_read_from_its_file_without_the_newline_at_its_end() {
-    for (content, expected) in [
-        ("s3cret", "s3cret"),
-        ("s3cret\n", "s3cret"),
-        ("s3cret\r\n", "s3cret"),
-        ("two words\n", "two words"),
-    ] {
+    for (content, expected) in
+        [("s3cret", "s3cret"), ("s3cret\n", "s3cret"), ("s3cret\r\n", "s3cret"), ("two words\n", "two words")]
+    {
         let file = file(content);
         let config = load(&[("MICAI_ADMIN_API_KEY_FILE", file.path().to_str().unwrap())]).unwrap();
         assert_eq!(config.admin_api_key.unwrap().expose_secret(), expected);
@@ -22,27 +19,14 @@ fn a_secret_is_read_from_its_file_without_the_newline_at_its_end() {
     assert_eq!(config.admin_api_key.unwrap().expose_secret(), "from-a-file");
     let above = Config::load([("MICAI_ADMIN_API_KEY", "from-above")], Some(settings.path())).unwrap();
     assert_eq!(above.admin_api_key.unwrap().expose_secret(), "from-above");
-    let rotation = load(&[("MICAI_WHATSAPP_APP_SECRET", "new, old")])
-        .unwrap()
-        .whatsapp_app_secret;
-    assert_eq!(
-        rotation
-            .iter()
-            .map(|one| one.expose_secret().to_owned())
-            .collect::<Vec<_>>(),
-        ["new", "old"]
-    );
+    let rotation = load(&[("MICAI_WHATSAPP_APP_SECRET", "new, old")]).unwrap().whatsapp_app_secret;
+    assert_eq!(rotation.iter().map(|one| one.expose_secret().to_owned()).collect::<Vec<_>>(), ["new", "old"]);
     let database = file("postgresql+psycopg://u:p@db/micai\n");
     let config = load(&[("MICAI_DATABASE_URL_FILE", database.path().to_str().unwrap())]).unwrap();
     assert!(matches!(config.database_url, DatabaseUrl::Postgres(_)));
-    let empty_beside = load(&[
-        ("MICAI_ADMIN_API_KEY", ""),
-        ("MICAI_ADMIN_API_KEY_FILE", secret.path().to_str().unwrap()),
-    ]);
-    assert_eq!(
-        empty_beside.unwrap().admin_api_key.unwrap().expose_secret(),
-        "from-a-file"
-    );
+    let empty_beside =
+        load(&[("MICAI_ADMIN_API_KEY", ""), ("MICAI_ADMIN_API_KEY_FILE", secret.path().to_str().unwrap())]);
+    assert_eq!(empty_beside.unwrap().admin_api_key.unwrap().expose_secret(), "from-a-file");
 }
 
 #[test]
@@ -68,16 +52,10 @@ fn a_secret_file_that_cannot_serve_stops_the_start() {
     ] {
         let sentence = finding(&[("MICAI_ADMIN_API_KEY_FILE", &path)]);
         assert!(sentence.starts_with("MICAI_ADMIN_API_KEY_FILE "), "{sentence}");
-        assert!(
-            sentence.contains(expected) && !sentence.contains("s3cret"),
-            "{sentence}"
-        );
+        assert!(sentence.contains(expected) && !sentence.contains("s3cret"), "{sentence}");
     }
     let both = finding(&[("MICAI_ADMIN_API_KEY", "x"), ("MICAI_ADMIN_API_KEY_FILE", &at(&good))]);
-    assert_eq!(
-        both,
-        "MICAI_ADMIN_API_KEY and MICAI_ADMIN_API_KEY_FILE are both set: remove one of them."
-    );
+    assert_eq!(both, "MICAI_ADMIN_API_KEY and MICAI_ADMIN_API_KEY_FILE are both set: remove one of them.");
 }
 
 #[test]
@@ -101,11 +79,7 @@ fn prod_refuses_what_is_good_enough_for_dev() {
     load(&good).expect("three long secrets are enough while nothing is sent");
     for (name, value, expected) in [
         ("MICAI_WHATSAPP_APP_SECRET", DEV_APP_SECRET, "well-known value"),
-        (
-            "MICAI_WHATSAPP_APP_SECRET",
-            &format!("{LONG_SECRET},{DEV_APP_SECRET}"),
-            "well-known value",
-        ),
+        ("MICAI_WHATSAPP_APP_SECRET", &format!("{LONG_SECRET},{DEV_APP_SECRET}"), "well-known value"),
         ("MICAI_WHATSAPP_VERIFY_TOKEN", DEV_VERIFY_TOKEN, "well-known value"),
         ("MICAI_WHATSAPP_ACCESS_TOKEN", DEV_ACCESS_TOKEN, "well-known value"),
         ("MICAI_ADMIN_API_KEY", DEV_ADMIN_API_KEY, "well-known value"),
@@ -117,22 +91,13 @@ fn prod_refuses_what_is_good_enough_for_dev() {
         let sentence = finding(&environment);
         assert!(sentence.starts_with(name) && sentence.contains(expected), "{sentence}");
         assert!(!name.contains("URL") || sentence.contains(value), "{sentence}");
-        assert!(
-            name.contains("URL") || !sentence.contains(value),
-            "a secret is never echoed: {sentence}"
-        );
+        assert!(name.contains("URL") || !sentence.contains(value), "a secret is never echoed: {sentence}");
     }
     let mut sending = good.to_vec();
-    sending.extend([
-        ("MICAI_OUTBOUND_REPLY_ENABLED", "true"),
-        ("MICAI_WHATSAPP_API_URL", "http://127.0.0.1:9000"),
-    ]);
+    sending.extend([("MICAI_OUTBOUND_REPLY_ENABLED", "true"), ("MICAI_WHATSAPP_API_URL", "http://127.0.0.1:9000")]);
     let sentences = findings(&sending);
     assert_eq!(sentences.len(), 2, "{sentences:?}");
-    assert!(
-        sentences[0].starts_with("MICAI_WHATSAPP_ACCESS_TOKEN is not set"),
-        "{sentences:?}"
-    );
+    assert!(sentences[0].starts_with("MICAI_WHATSAPP_ACCESS_TOKEN is not set"), "{sentences:?}");
     assert!(sentences[1].ends_with("without it; set it."), "{sentences:?}");
 }
 
@@ -142,32 +107,18 @@ fn no_secret_is_shown_anywhere() {
         ("MICAI_ADMIN_API_KEY", "hidden-1"),
         ("MICAI_WHATSAPP_APP_SECRET", "hidden-2,hidden-3"),
         ("MICAI_WHATSAPP_ACCESS_TOKEN", "token://hidden-4"),
-        (
-            "MICAI_DATABASE_URL",
-            "postgresql://user:hidden-5@db/micai?password=hidden-6",
-        ),
+        ("MICAI_DATABASE_URL", "postgresql://user:hidden-5@db/micai?password=hidden-6"),
         ("MICAI_REDIS_URL", "redis://:hidden-7@cache:6379/0"),
     ])
     .unwrap();
     let rendered = config.rendered();
-    for text in [
-        &rendered,
-        &format!("{config:?}"),
-        &format!("{config:#?}"),
-        &config.database_url.shown(),
-    ] {
+    for text in [&rendered, &format!("{config:?}"), &format!("{config:#?}"), &config.database_url.shown()] {
         assert!(!text.contains("hidden"), "{text}");
     }
     assert!(rendered.contains("# admin_api_key is set "), "{rendered}");
     assert!(rendered.contains("# whatsapp_verify_token is not set "), "{rendered}");
-    assert!(
-        rendered.contains("# database_url = \"postgresql://user:***@db/micai?password=***\""),
-        "{rendered}"
-    );
-    assert!(
-        rendered.contains("# redis_url = \"redis://:***@cache:6379/0\""),
-        "{rendered}"
-    );
+    assert!(rendered.contains("# database_url = \"postgresql://user:***@db/micai?password=***\""), "{rendered}");
+    assert!(rendered.contains("# redis_url = \"redis://:***@cache:6379/0\""), "{rendered}");
     rendered.parse::<toml::Table>().expect("TOML again");
     for (name, value) in [
         ("MICAI_DATABASE_URL", "postgres://user:hidden@"),
@@ -176,10 +127,7 @@ fn no_secret_is_shown_anywhere() {
         ("MICAI_WHATSAPP_APP_SECRET", "hidden,,hidden"),
     ] {
         let sentence = finding(&[(name, value)]);
-        assert!(
-            sentence.contains("does not fit: it must") && !sentence.contains("hidden"),
-            "{sentence}"
-        );
+        assert!(sentence.contains("does not fit: it must") && !sentence.contains("hidden"), "{sentence}");
     }
 }
 
@@ -189,8 +137,5 @@ fn a_value_that_is_no_text_is_refused() {
     use std::os::unix::ffi::OsStringExt;
     let value = OsString::from_vec(vec![0xff, b'x']);
     let error = Config::load([(OsString::from("MICAI_ADMIN_API_KEY"), value)], None).unwrap_err();
-    assert_eq!(
-        error.sentences,
-        ["MICAI_ADMIN_API_KEY is not valid UTF-8: write it again."]
-    );
+    assert_eq!(error.sentences, ["MICAI_ADMIN_API_KEY is not valid UTF-8: write it again."]);
 }

@@ -14,7 +14,7 @@ use super::super::path::StrictPath;
 use super::super::state::HttpState;
 use super::bounds::{Faults, agent_id, no_such_agent};
 use super::page::{Page, PageRows, text_cursor};
-use crate::domain::agent::{AgentId, AgentSettings, STALE_AFTER_SECONDS_DEFAULT, StalePolicy};
+use crate::domain::agent::{AgentId, AgentSettings, StalePolicy};
 use crate::domain::rule::REPLY_CHARACTERS_MAX;
 use crate::store::{AgentRow, DeleteAgent};
 
@@ -131,8 +131,14 @@ pub struct ListQuery {
 }
 
 /// Lists agents by id.
-#[utoipa::path(get, path = "/agents", operation_id = "list_agents", tag = "agents", params(ListQuery),
-    responses((status = 200, body = Page<AgentView>, description = "A page of agents.")))]
+#[utoipa::path(
+    get,
+    path = "/agents",
+    operation_id = "list_agents",
+    tag = "agents",
+    params(ListQuery),
+    responses((status = 200, body = Page<AgentView>, description = "A page of agents.")),
+)]
 pub async fn list(
     State(state): State<HttpState>,
     StrictQuery(query): StrictQuery<ListQuery>,
@@ -145,11 +151,22 @@ pub async fn list(
 }
 
 /// Makes an agent.
-#[utoipa::path(post, path = "/agents", operation_id = "create_agent", tag = "agents", request_body = NewAgent,
+#[utoipa::path(
+    post,
+    path = "/agents",
+    operation_id = "create_agent",
+    tag = "agents",
+    request_body = NewAgent,
     responses(
-        (status = 201, body = AgentView, description = "Made.", headers(("location" = String, description = "Where it is."))),
+        (
+            status = 201,
+            body = AgentView,
+            description = "Made.",
+            headers(("location" = String, description = "Where it is.")),
+        ),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "The id is taken."),
-    ))]
+    ),
+)]
 pub async fn create(
     State(state): State<HttpState>,
     StrictJson(new): StrictJson<NewAgent>,
@@ -176,8 +193,14 @@ pub async fn create(
 }
 
 /// Reads an agent.
-#[utoipa::path(get, path = "/agents/{id}", operation_id = "read_agent", tag = "agents", params(("id" = String, Path, description = "The agent.")),
-    responses((status = 200, body = AgentView, description = "The agent.")))]
+#[utoipa::path(
+    get,
+    path = "/agents/{id}",
+    operation_id = "read_agent",
+    tag = "agents",
+    params(("id" = String, Path, description = "The agent.")),
+    responses((status = 200, body = AgentView, description = "The agent.")),
+)]
 pub async fn read(
     State(state): State<HttpState>,
     StrictPath(id): StrictPath<String>,
@@ -187,8 +210,15 @@ pub async fn read(
 }
 
 /// Changes an agent. What is left out goes back to its default.
-#[utoipa::path(put, path = "/agents/{id}", operation_id = "update_agent", tag = "agents", params(("id" = String, Path, description = "The agent.")),
-    request_body = AgentChange, responses((status = 200, body = AgentView, description = "The agent as it is now.")))]
+#[utoipa::path(
+    put,
+    path = "/agents/{id}",
+    operation_id = "update_agent",
+    tag = "agents",
+    params(("id" = String, Path, description = "The agent.")),
+    request_body = AgentChange,
+    responses((status = 200, body = AgentView, description = "The agent as it is now.")),
+)]
 pub async fn update(
     State(state): State<HttpState>,
     StrictPath(id): StrictPath<String>,
@@ -201,15 +231,23 @@ pub async fn update(
 }
 
 /// Deletes an agent with its rules. Its conversations go back to the default agent, which itself cannot be deleted.
-#[utoipa::path(delete, path = "/agents/{id}", operation_id = "delete_agent", tag = "agents", params(("id" = String, Path, description = "The agent.")),
+#[utoipa::path(
+    delete,
+    path = "/agents/{id}",
+    operation_id = "delete_agent",
+    tag = "agents",
+    params(("id" = String, Path, description = "The agent.")),
     responses(
         (status = 204, description = "Gone."),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "It is the default agent."),
-    ))]
-pub async fn delete(
-    State(state): State<HttpState>,
-    StrictPath(id): StrictPath<String>,
-) -> Result<StatusCode, Problem> {
+        (
+            status = 409,
+            body = Problem,
+            content_type = "application/problem+json",
+            description = "It is the default agent.",
+        ),
+    ),
+)]
+pub async fn delete(State(state): State<HttpState>, StrictPath(id): StrictPath<String>) -> Result<StatusCode, Problem> {
     let id: AgentId = agent_id("id", id)?;
     match state.store.delete_agent(&id).await? {
         DeleteAgent::Deleted => {
@@ -230,11 +268,7 @@ impl AgentChange {
         faults.check_text("name", &self.name, NAME_CHARACTERS_MAX);
         faults.check_text("purpose", &self.purpose, PURPOSE_CHARACTERS_MAX);
         faults.check_text("persona", &self.persona, PERSONA_CHARACTERS_MAX);
-        faults.check_text(
-            "fallback_reply",
-            self.fallback_reply.as_deref().unwrap_or_default(),
-            REPLY_CHARACTERS_MAX,
-        );
+        faults.check_text("fallback_reply", self.fallback_reply.as_deref().unwrap_or_default(), REPLY_CHARACTERS_MAX);
         let range = STALE_AFTER_SECONDS_MIN..=STALE_AFTER_SECONDS_MAX;
         faults.check_range("stale_after_seconds", self.stale_after_seconds, range);
         faults.into_result("agent_invalid")?;
@@ -268,11 +302,11 @@ impl From<AgentRow> for AgentView {
 }
 
 fn default_stale_after_seconds() -> i64 {
-    STALE_AFTER_SECONDS_DEFAULT
+    AgentSettings::default().stale_after_seconds
 }
 
 fn default_stale_policy() -> StalePolicy {
-    StalePolicy::Ignore
+    AgentSettings::default().stale_policy
 }
 
 fn stale_policy_schema() -> Object {

@@ -16,10 +16,7 @@ impl Faults {
     pub(super) fn check_text(&mut self, field: &str, text: &str, characters_max: usize) {
         let characters = text.chars().count();
         if characters > characters_max {
-            self.add(
-                field,
-                format!("has {characters} characters; at most {characters_max} are allowed"),
-            );
+            self.add(field, format!("has {characters} characters; at most {characters_max} are allowed"));
         }
         if text.contains('\0') {
             self.add(field, "holds the character U+0000, which cannot be stored; remove it");
@@ -33,10 +30,7 @@ impl Faults {
             self.add(field, "is empty; choose a name");
         }
         if characters > characters_max {
-            self.add(
-                field,
-                format!("has {characters} characters; at most {characters_max} are allowed"),
-            );
+            self.add(field, format!("has {characters} characters; at most {characters_max} are allowed"));
         }
         if id.chars().any(char::is_control) {
             self.add(field, "holds a control character; remove it");
@@ -53,7 +47,9 @@ impl Faults {
 
     /// Nothing, or one 422 with all faults.
     pub(super) fn into_result(self, code: &'static str) -> Result<(), Problem> {
-        let Some((field, message)) = self.0.first() else { return Ok(()) };
+        let Some((field, message)) = self.0.first() else {
+            return Ok(());
+        };
         let more = match self.0.len() {
             1 => String::new(),
             count => format!(" `errors` lists all {count} faults."),
@@ -72,8 +68,5 @@ pub(super) fn agent_id(field: &str, id: String) -> Result<AgentId, Problem> {
 }
 
 pub(super) fn no_such_agent() -> Problem {
-    Problem::not_found(
-        "agent_not_found",
-        "There is no agent of this id: GET /admin/agents lists those there are.",
-    )
+    Problem::not_found("agent_not_found", "There is no agent of this id: GET /admin/agents lists those there are.")
 }

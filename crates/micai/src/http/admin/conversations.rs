@@ -38,8 +38,14 @@ pub struct ListQuery {
 }
 
 /// Lists conversations, the youngest first.
-#[utoipa::path(get, path = "/conversations", operation_id = "list_conversations", tag = "conversations", params(ListQuery),
-    responses((status = 200, body = Page<ConversationView>, description = "A page of conversations.")))]
+#[utoipa::path(
+    get,
+    path = "/conversations",
+    operation_id = "list_conversations",
+    tag = "conversations",
+    params(ListQuery),
+    responses((status = 200, body = Page<ConversationView>, description = "A page of conversations.")),
+)]
 pub async fn list(
     State(state): State<HttpState>,
     StrictQuery(query): StrictQuery<ListQuery>,
@@ -47,15 +53,18 @@ pub async fn list(
     let rows = PageRows::new(query.limit, state.page_rows_max)?;
     let before = uuid_cursor(query.cursor.as_deref())?;
     let conversations = state.store.conversations(before, rows.to_fetch()).await?;
-    Ok(Json(rows.page(conversations, |conversation: &ConversationView| {
-        conversation.id.as_bytes()
-    })))
+    Ok(Json(rows.page(conversations, |conversation: &ConversationView| conversation.id.as_bytes())))
 }
 
 /// Reads a conversation.
-#[utoipa::path(get, path = "/conversations/{id}", operation_id = "read_conversation", tag = "conversations",
+#[utoipa::path(
+    get,
+    path = "/conversations/{id}",
+    operation_id = "read_conversation",
+    tag = "conversations",
     params(("id" = Uuid, Path, description = "The conversation.")),
-    responses((status = 200, body = ConversationDetail, description = "The conversation.")))]
+    responses((status = 200, body = ConversationDetail, description = "The conversation.")),
+)]
 pub async fn read(
     State(state): State<HttpState>,
     StrictPath(id): StrictPath<Uuid>,
@@ -67,9 +76,14 @@ pub async fn read(
 }
 
 /// Lists a conversation's messages in both directions, the youngest first.
-#[utoipa::path(get, path = "/conversations/{id}/messages", operation_id = "read_transcript", tag = "conversations",
+#[utoipa::path(
+    get,
+    path = "/conversations/{id}/messages",
+    operation_id = "read_transcript",
+    tag = "conversations",
     params(("id" = Uuid, Path, description = "The conversation."), ListQuery),
-    responses((status = 200, body = Page<TranscriptEntry>, description = "A page of the transcript.")))]
+    responses((status = 200, body = Page<TranscriptEntry>, description = "A page of the transcript.")),
+)]
 pub async fn transcript(
     State(state): State<HttpState>,
     StrictPath(id): StrictPath<Uuid>,
@@ -83,12 +97,17 @@ pub async fn transcript(
 }
 
 /// The way of one message that came in: received, claimed, decided, and the way of each answer to the phone.
-#[utoipa::path(get, path = "/conversations/{id}/messages/{message_id}", operation_id = "read_timeline", tag = "conversations",
+#[utoipa::path(
+    get,
+    path = "/conversations/{id}/messages/{message_id}",
+    operation_id = "read_timeline",
+    tag = "conversations",
     params(
         ("id" = Uuid, Path, description = "The conversation."),
         ("message_id" = Uuid, Path, description = "A message that came in."),
     ),
-    responses((status = 200, body = Timeline, description = "The message and what happened to it, in order.")))]
+    responses((status = 200, body = Timeline, description = "The message and what happened to it, in order.")),
+)]
 pub async fn timeline(
     State(state): State<HttpState>,
     StrictPath((id, message_id)): StrictPath<(Uuid, Uuid)>,

@@ -32,8 +32,14 @@ pub struct ListQuery {
 }
 
 /// Lists sends, the youngest first.
-#[utoipa::path(get, path = "/outbound", operation_id = "list_sends", tag = "outbound", params(ListQuery),
-    responses((status = 200, body = Page<OutboundView>, description = "A page of sends.")))]
+#[utoipa::path(
+    get,
+    path = "/outbound",
+    operation_id = "list_sends",
+    tag = "outbound",
+    params(ListQuery),
+    responses((status = 200, body = Page<OutboundView>, description = "A page of sends.")),
+)]
 pub async fn list(
     State(state): State<HttpState>,
     StrictQuery(query): StrictQuery<ListQuery>,
@@ -45,8 +51,14 @@ pub async fn list(
 }
 
 /// Reads a send.
-#[utoipa::path(get, path = "/outbound/{id}", operation_id = "read_send", tag = "outbound", params(("id" = Uuid, Path, description = "The send.")),
-    responses((status = 200, body = OutboundView, description = "The send.")))]
+#[utoipa::path(
+    get,
+    path = "/outbound/{id}",
+    operation_id = "read_send",
+    tag = "outbound",
+    params(("id" = Uuid, Path, description = "The send.")),
+    responses((status = 200, body = OutboundView, description = "The send.")),
+)]
 pub async fn read(
     State(state): State<HttpState>,
     StrictPath(id): StrictPath<Uuid>,

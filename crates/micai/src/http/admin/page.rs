@@ -27,12 +27,15 @@ pub(super) struct PageRows(usize);
 impl PageRows {
     /// What the request asks for, at most `rows_max`.
     pub(super) fn new(limit: Option<u32>, rows_max: usize) -> Result<Self, Problem> {
-        let Some(limit) = limit else { return Ok(Self(PAGE_ROWS_DEFAULT.min(rows_max))) };
+        let Some(limit) = limit else {
+            return Ok(Self(PAGE_ROWS_DEFAULT.min(rows_max)));
+        };
         match usize::try_from(limit) {
             Ok(rows) if (1..=rows_max).contains(&rows) => Ok(Self(rows)),
             _ => {
                 let message = format!("is {limit}; it must lie between 1 and {rows_max}");
-                Err(Problem::bad_request("limit_out_of_range", format!("`limit` {message}.")).with_field("limit", message))
+                Err(Problem::bad_request("limit_out_of_range", format!("`limit` {message}."))
+                    .with_field("limit", message))
             }
         }
     }
@@ -110,10 +113,7 @@ mod tests {
         let id = Uuid::from_u128(7);
         let page = PageRows(1).page(vec![id, Uuid::nil()], |id| id.as_bytes());
         assert_eq!(uuid_cursor(page.next_cursor.as_deref()).unwrap(), Some(id));
-        assert_eq!(
-            (uuid_cursor(None).unwrap(), text_cursor(None).unwrap()),
-            (None, String::new())
-        );
+        assert_eq!((uuid_cursor(None).unwrap(), text_cursor(None).unwrap()), (None, String::new()));
     }
 
     #[test]

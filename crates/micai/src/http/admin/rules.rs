@@ -120,8 +120,14 @@ pub struct ListQuery {
 }
 
 /// Lists rules by id.
-#[utoipa::path(get, path = "/rules", operation_id = "list_rules", tag = "rules", params(ListQuery),
-    responses((status = 200, body = Page<RuleView>, description = "A page of rules.")))]
+#[utoipa::path(
+    get,
+    path = "/rules",
+    operation_id = "list_rules",
+    tag = "rules",
+    params(ListQuery),
+    responses((status = 200, body = Page<RuleView>, description = "A page of rules.")),
+)]
 pub async fn list(
     State(state): State<HttpState>,
     StrictQuery(query): StrictQuery<ListQuery>,
@@ -135,8 +141,14 @@ pub async fn list(
 }
 
 /// Saves a rule under its id; an existing one is replaced.
-#[utoipa::path(post, path = "/rules", operation_id = "save_rule", tag = "rules", request_body = SaveRule,
-    responses((status = 200, body = Saved, description = "Saved.")))]
+#[utoipa::path(
+    post,
+    path = "/rules",
+    operation_id = "save_rule",
+    tag = "rules",
+    request_body = SaveRule,
+    responses((status = 200, body = Saved, description = "Saved.")),
+)]
 pub async fn save(
     State(state): State<HttpState>,
     StrictJson(body): StrictJson<SaveRule>,
@@ -145,18 +157,23 @@ pub async fn save(
     match state.store.save_rule(&rule, keyword_bytes(&rule)).await? {
         RuleChange::Saved => {
             tracing::info!(rule_id = rule.id, agent_id = %rule.agent_id, "rule saved");
-            Ok(Json(Saved {
-                status: "ok",
-                rule_id: rule.id,
-            }))
+            Ok(Json(Saved { status: "ok", rule_id: rule.id }))
         }
-        RuleChange::NoRoom(reason) => Err(Problem::unprocessable("agent_rules_limit", format!("There is no room: {reason}."))),
+        RuleChange::NoRoom(reason) => {
+            Err(Problem::unprocessable("agent_rules_limit", format!("There is no room: {reason}.")))
+        }
     }
 }
 
 /// Reads a rule.
-#[utoipa::path(get, path = "/rules/{id}", operation_id = "read_rule", tag = "rules", params(("id" = String, Path, description = "The rule.")),
-    responses((status = 200, body = RuleView, description = "The rule.")))]
+#[utoipa::path(
+    get,
+    path = "/rules/{id}",
+    operation_id = "read_rule",
+    tag = "rules",
+    params(("id" = String, Path, description = "The rule.")),
+    responses((status = 200, body = RuleView, description = "The rule.")),
+)]
 pub async fn read(
     State(state): State<HttpState>,
     StrictPath(id): StrictPath<String>,
@@ -166,12 +183,15 @@ pub async fn read(
 }
 
 /// Deletes a rule.
-#[utoipa::path(delete, path = "/rules/{id}", operation_id = "delete_rule", tag = "rules", params(("id" = String, Path, description = "The rule.")),
-    responses((status = 204, description = "Gone.")))]
-pub async fn delete(
-    State(state): State<HttpState>,
-    StrictPath(id): StrictPath<String>,
-) -> Result<StatusCode, Problem> {
+#[utoipa::path(
+    delete,
+    path = "/rules/{id}",
+    operation_id = "delete_rule",
+    tag = "rules",
+    params(("id" = String, Path, description = "The rule.")),
+    responses((status = 204, description = "Gone.")),
+)]
+pub async fn delete(State(state): State<HttpState>, StrictPath(id): StrictPath<String>) -> Result<StatusCode, Problem> {
     let id = rule_id(id)?;
     match state.store.delete_rule(&id).await? {
         true => {
@@ -187,8 +207,10 @@ impl SaveRule {
         let keywords = match (self.pattern, self.rule_type) {
             (None, _) => self.keywords,
             (Some(pattern), RuleKind::Regex) if self.keywords.is_empty() => vec![pattern],
-            (Some(_), RuleKind::Regex) => return Err(one_place_for_patterns("stands beside `keywords`; give one of the two")),
-            (Some(_), _) => return Err(one_place_for_patterns("goes with `rule_type` regex only; leave it out")),
+            (Some(_), RuleKind::Regex) => {
+                return Err(misplaced_pattern("stands beside `keywords`; give one of the two"));
+            }
+            (Some(_), _) => return Err(misplaced_pattern("goes with `rule_type` regex only; leave it out")),
         };
         let rule = Rule {
             id: self.id,
@@ -207,7 +229,7 @@ impl SaveRule {
     }
 }
 
-fn one_place_for_patterns(message: &str) -> Problem {
+fn misplaced_pattern(message: &str) -> Problem {
     Problem::unprocessable("rule_pattern_misplaced", format!("`pattern` {message}.")).with_field("pattern", message)
 }
 
@@ -220,9 +242,9 @@ pub(super) fn rule_problem(errors: &[RuleError]) -> Problem {
         count => format!(" `errors` lists all {count} faults."),
     };
     let problem = Problem::unprocessable(code, format!("The rule cannot be taken: {first}.{more}"));
-    errors.iter().fold(problem, |problem, error| {
-        problem.with_field(error.field().unwrap_or_default(), error.to_string())
-    })
+    errors
+        .iter()
+        .fold(problem, |problem, error| problem.with_field(error.field().unwrap_or_default(), error.to_string()))
 }
 
 fn rule_id(id: String) -> Result<String, Problem> {
@@ -233,10 +255,7 @@ fn rule_id(id: String) -> Result<String, Problem> {
 }
 
 fn no_such_rule() -> Problem {
-    Problem::not_found(
-        "rule_not_found",
-        "There is no rule of this id: GET /admin/rules lists those there are.",
-    )
+    Problem::not_found("rule_not_found", "There is no rule of this id: GET /admin/rules lists those there are.")
 }
 
 impl From<Rule> for RuleView {

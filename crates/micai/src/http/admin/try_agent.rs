@@ -108,8 +108,14 @@ pub struct Winner {
 }
 
 /// Explains what an agent would answer to a message. Sends and stores nothing.
-#[utoipa::path(post, path = "/agents/{id}/try", tag = "agents", params(("id" = String, Path, description = "The agent.")),
-    request_body = TryText, responses((status = 200, body = Explanation, description = "The answer and why.")))]
+#[utoipa::path(
+    post,
+    path = "/agents/{id}/try",
+    tag = "agents",
+    params(("id" = String, Path, description = "The agent.")),
+    request_body = TryText,
+    responses((status = 200, body = Explanation, description = "The answer and why.")),
+)]
 pub async fn try_agent(
     State(state): State<HttpState>,
     StrictPath(id): StrictPath<String>,
@@ -148,9 +154,7 @@ fn explain(agent: AgentWithRules, gate: &Gate, text: String, now: Timestamp) -> 
     Ok(Explanation {
         gate: match gate.check(&normalised) {
             GateOutcome::NotRequired => GateView::NotRequired,
-            GateOutcome::Passed { prefix } => GateView::Passed {
-                prefix: prefix.to_owned(),
-            },
+            GateOutcome::Passed { prefix } => GateView::Passed { prefix: prefix.to_owned() },
             GateOutcome::Blocked => GateView::Blocked,
         },
         winner: winner(&decision, &matches),
@@ -174,10 +178,7 @@ fn message(text: String, now: Timestamp) -> PendingMessage {
         nature: MessageNature::Words,
         text: Some(text),
         target_provider_message_id: None,
-        reply_to: Address {
-            kind: AddressKind::Phone,
-            value: String::new(),
-        },
+        reply_to: Address { kind: AddressKind::Phone, value: String::new() },
         sent_at: now,
         received_at: now,
         revoked: false,
@@ -193,7 +194,9 @@ fn reply_text(outcome: &TurnOutcome) -> Option<String> {
 }
 
 fn winner(decision: &Decision, matches: &[Match]) -> Option<Winner> {
-    let Decision::Rule { rule_id, .. } = decision else { return None };
+    let Decision::Rule { rule_id, .. } = decision else {
+        return None;
+    };
     let matched = &matches.first()?.on;
     let because = match matches {
         [first, second, ..] if first.rule.priority == second.rule.priority => format!(
@@ -206,10 +209,7 @@ fn winner(decision: &Decision, matches: &[Match]) -> Option<Winner> {
         ),
         _ => format!("{matched}; no other rule matches"),
     };
-    Some(Winner {
-        rule_id: rule_id.clone(),
-        because,
-    })
+    Some(Winner { rule_id: rule_id.clone(), because })
 }
 
 fn reason(decision: &Decision, has_reply: bool) -> String {

@@ -44,50 +44,29 @@ struct Page {
 
 fn router() -> Router {
     let save = |StrictJson(rule): StrictJson<Rule>| async move {
-        let kinds = rule
-            .inner
-            .iter()
-            .filter(|inner| matches!(inner.kind, Kind::Keyword | Kind::Prefix))
-            .count();
+        let kinds = rule.inner.iter().filter(|inner| matches!(inner.kind, Kind::Keyword | Kind::Prefix)).count();
         format!("{} {} {} {kinds}", rule.id, rule.priority, rule.keywords.len())
     };
     Router::new()
         .route("/rules", post(save))
-        .route(
-            "/page",
-            get(|StrictQuery(page): StrictQuery<Page>| async move { page.limit.to_string() }),
-        )
-        .route(
-            "/broken",
-            get(|| async { Problem::internal("the password is hunter2") }),
-        )
+        .route("/page", get(|StrictQuery(page): StrictQuery<Page>| async move { page.limit.to_string() }))
+        .route("/broken", get(|| async { Problem::internal("the password is hunter2") }))
         .route(
             "/busy",
             get(|| async { Problem::unavailable("database_busy", "Try again.", Duration::from_millis(1_200)) }),
         )
-        .route(
-            "/echo",
-            get(|request: Request| async move { format!("{:?}", request.headers()) }),
-        )
+        .route("/echo", get(|request: Request| async move { format!("{:?}", request.headers()) }))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn(with_request_id))
 }
 
 async fn call(method: &str, path: &str, body: impl Into<Body>) -> (StatusCode, axum::http::HeaderMap, Vec<u8>) {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("x-request-id", "from-outside")
-        .body(body.into())
-        .unwrap();
+    let request =
+        Request::builder().method(method).uri(path).header("x-request-id", "from-outside").body(body.into()).unwrap();
     let response = router().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
-    (
-        parts.status,
-        parts.headers,
-        axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec(),
-    )
+    (parts.status, parts.headers, axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec())
 }
 
 async fn problem(method: &str, path: &str, body: impl Into<Body>) -> Value {
@@ -112,23 +91,11 @@ async fn a_body_that_fits_is_taken_whatever_its_content_type() {
 #[tokio::test]
 async fn a_body_that_does_not_fit_is_refused_by_field() {
     for (body, field, message) in [
-        (
-            r#"{"id": "r", "colour": 1}"#,
-            "colour",
-            "is not known here; known are `id`, `priority`, `keywords`, `inner`",
-        ),
+        (r#"{"id": "r", "colour": 1}"#, "colour", "is not known here; known are `id`, `priority`, `keywords`, `inner`"),
         (r#"{"priority": 1}"#, "id", "is missing"),
         (r#"{"id": "r", "id": "s"}"#, "id", "stands twice"),
-        (
-            r#"{"id": 7}"#,
-            "id",
-            "does not fit: invalid type: integer `7`, expected a string",
-        ),
-        (
-            r#"{"id": "r", "priority": "high"}"#,
-            "priority",
-            "does not fit: invalid type: string \"high\", expected i32",
-        ),
+        (r#"{"id": 7}"#, "id", "does not fit: invalid type: integer `7`, expected a string"),
+        (r#"{"id": "r", "priority": "high"}"#, "priority", "does not fit: invalid type: string \"high\", expected i32"),
         (
             r#"{"id": "r", "priority": 3000000000}"#,
             "priority",
@@ -145,11 +112,7 @@ async fn a_body_that_does_not_fit_is_refused_by_field() {
             "does not fit: unknown variant `odd`, expected `keyword` or `prefix`",
         ),
         (r#"{"id": "r", "inner": {}}"#, "inner.kind", "is missing"),
-        (
-            r#"{"id": "r", "inner": {"kind": "prefix", "x": 1}}"#,
-            "inner.x",
-            "is not known here; known are `kind`",
-        ),
+        (r#"{"id": "r", "inner": {"kind": "prefix", "x": 1}}"#, "inner.x", "is not known here; known are `kind`"),
         ("\"x\"", "", "does not fit"),
     ] {
         let problem = problem("POST", "/rules", body).await;
@@ -157,10 +120,7 @@ async fn a_body_that_does_not_fit_is_refused_by_field() {
         assert_eq!(problem["code"], "body_invalid");
         assert_eq!(problem["errors"][0]["field"], field, "{problem}");
         let told = problem["errors"][0]["message"].as_str().unwrap();
-        assert!(
-            told == message || field.is_empty() && told.starts_with(message),
-            "{problem}"
-        );
+        assert!(told == message || field.is_empty() && told.starts_with(message), "{problem}");
         assert!(problem["detail"].as_str().unwrap().contains(field), "{problem}");
     }
 }
@@ -168,10 +128,7 @@ async fn a_body_that_does_not_fit_is_refused_by_field() {
 #[tokio::test]
 async fn a_list_is_not_taken_for_an_object() {
     let problem = problem("POST", "/rules", r#" ["r", 1, [], null]"#).await;
-    assert_eq!(
-        (problem["status"].as_u64(), &problem["code"]),
-        (Some(422), &json!("body_invalid"))
-    );
+    assert_eq!((problem["status"].as_u64(), &problem["code"]), (Some(422), &json!("body_invalid")));
 }
 
 #[tokio::test]
@@ -183,22 +140,12 @@ async fn a_body_that_is_no_json_is_refused_with_its_place() {
         (b"", "The body is empty"),
     ] {
         let problem = problem("POST", "/rules", body).await;
-        assert_eq!(
-            (problem["status"].as_u64(), &problem["code"]),
-            (Some(400), &json!("body_not_json")),
-            "{problem}"
-        );
+        assert_eq!((problem["status"].as_u64(), &problem["code"]), (Some(400), &json!("body_not_json")), "{problem}");
         assert!(problem["detail"].as_str().unwrap().contains(expected), "{problem}");
         assert_eq!(problem.get("errors"), None);
     }
     let deep = "[".repeat(100_000);
-    assert_eq!(
-        problem("POST", "/rules", format!("{{\"id\": {deep}")).await["status"]
-            .as_u64()
-            .unwrap()
-            / 100,
-        4
-    );
+    assert_eq!(problem("POST", "/rules", format!("{{\"id\": {deep}")).await["status"].as_u64().unwrap() / 100, 4);
 }
 
 #[tokio::test]
@@ -207,25 +154,15 @@ async fn a_body_over_the_bound_is_refused_with_the_bound() {
     assert_eq!(fits.len(), JSON_BODY_BYTES_MAX);
     assert_eq!(call("POST", "/rules", fits.clone()).await.0, StatusCode::OK);
     let problem = problem("POST", "/rules", fits + " ").await;
-    assert_eq!(
-        (problem["status"].as_u64(), &problem["code"]),
-        (Some(413), &json!("body_too_large"))
-    );
-    assert!(
-        problem["detail"].as_str().unwrap().contains("1048576 bytes"),
-        "{problem}"
-    );
+    assert_eq!((problem["status"].as_u64(), &problem["code"]), (Some(413), &json!("body_too_large")));
+    assert!(problem["detail"].as_str().unwrap().contains("1048576 bytes"), "{problem}");
 }
 
 #[tokio::test]
 async fn a_query_that_does_not_fit_is_refused_by_parameter() {
     assert_eq!(call("GET", "/page?limit=3", "").await.2, b"3");
     let wrong = problem("GET", "/page?limit=many", "").await;
-    assert_eq!(
-        (wrong["status"].as_u64(), &wrong["errors"][0]["field"]),
-        (Some(400), &json!("limit")),
-        "{wrong}"
-    );
+    assert_eq!((wrong["status"].as_u64(), &wrong["errors"][0]["field"]), (Some(400), &json!("limit")), "{wrong}");
     let unknown = problem("GET", "/page?limits=3", "").await;
     assert_eq!(unknown["errors"][0]["field"], "limits");
     assert_eq!(unknown["errors"][0]["message"], "is not known here; known are `limit`");
@@ -234,20 +171,14 @@ async fn a_query_that_does_not_fit_is_refused_by_parameter() {
 #[tokio::test]
 async fn our_own_fault_keeps_its_details_to_itself() {
     let problem = problem("GET", "/broken", "").await;
-    assert_eq!(
-        (problem["status"].as_u64(), &problem["code"]),
-        (Some(500), &json!("internal"))
-    );
+    assert_eq!((problem["status"].as_u64(), &problem["code"]), (Some(500), &json!("internal")));
     assert!(!problem.to_string().contains("hunter2"), "{problem}");
 }
 
 #[tokio::test]
 async fn a_busy_answer_says_when_to_come_back() {
     let (status, headers, _) = call("GET", "/busy", "").await;
-    assert_eq!(
-        (status, &headers[header::RETRY_AFTER]),
-        (StatusCode::SERVICE_UNAVAILABLE, &HeaderValue::from(2))
-    );
+    assert_eq!((status, &headers[header::RETRY_AFTER]), (StatusCode::SERVICE_UNAVAILABLE, &HeaderValue::from(2)));
     let soon = Problem::unavailable("x", "y", Duration::ZERO).into_response();
     assert_eq!(soon.headers()[header::RETRY_AFTER], "1");
 }

@@ -81,10 +81,8 @@ async fn a_panic_costs_one_answer() {
     async fn panics(_: AnyRequest) -> StatusCode {
         panic!("the secret is hunter2")
     }
-    let router: Router = Router::new()
-        .route("/", get(panics))
-        .layer(limits::catch_panics())
-        .layer(from_fn(with_request_id));
+    let router: Router =
+        Router::new().route("/", get(panics)).layer(limits::catch_panics()).layer(from_fn(with_request_id));
     let response = router.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();

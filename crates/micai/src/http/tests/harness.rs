@@ -203,7 +203,7 @@ impl Platform {
         let NextSend::Due(candidate) = self.state.store.next_send(conversation, 120).await.unwrap() else {
             panic!("nothing is due");
         };
-        assert!(self.state.store.refuse_send(&candidate, &Refusal::Suppress { request }).await.unwrap());
+        assert!(self.state.store.refuse_send(&candidate, Refusal::Suppress { request }).await.unwrap().moved);
     }
 
     /// Every item of a list, page by page.

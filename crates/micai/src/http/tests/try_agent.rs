@@ -31,7 +31,8 @@ async fn every_match_is_listed_in_order_and_the_first_wins() {
     assert_eq!(explained["agent_id"], "support");
     assert_eq!(explained["normalised"], "michael: weather please");
     assert_eq!(explained["gate"], json!({"outcome": "passed", "prefix": "michael:"}));
-    let order: Vec<&str> = explained["matches"].as_array().unwrap().iter().map(|one| one["rule_id"].as_str().unwrap()).collect();
+    let order: Vec<&str> =
+        explained["matches"].as_array().unwrap().iter().map(|one| one["rule_id"].as_str().unwrap()).collect();
     assert_eq!(order, ["b-same", "c-same", "d-regex", "b-late"]);
     assert_eq!(explained["matches"][0]["on"], json!({"kind": "whole_word", "text": "weather"}));
     assert_eq!(explained["matches"][0]["because"], "the text contains the word `weather`");

@@ -9,21 +9,14 @@ use super::*;
 fn naive_matches(rules: &[Rule], text: &str) -> Vec<(String, String)> {
     let mut ordered: Vec<&Rule> = rules.iter().filter(|rule| rule.enabled).collect();
     ordered.sort_by_key(|rule| (rule.priority, rule.id.clone()));
-    ordered
-        .iter()
-        .filter_map(|rule| Some((rule.id.clone(), naive_match(rule, text)?)))
-        .collect()
+    ordered.iter().filter_map(|rule| Some((rule.id.clone(), naive_match(rule, text)?))).collect()
 }
 
 fn naive_match(rule: &Rule, text: &str) -> Option<String> {
     let keywords: Vec<String> = rule.keywords.iter().map(|keyword| normalise(keyword)).collect();
     let first = |starts: &dyn Fn(&str) -> Option<usize>| {
-        let found = keywords
-            .iter()
-            .filter_map(|it| Some((starts(it)? + it.len(), it.as_str())));
-        found
-            .min_by_key(|(end, it)| (*end, usize::MAX - it.len()))
-            .map(|(_, it)| it.to_owned())
+        let found = keywords.iter().filter_map(|it| Some((starts(it)? + it.len(), it.as_str())));
+        found.min_by_key(|(end, it)| (*end, usize::MAX - it.len())).map(|(_, it)| it.to_owned())
     };
     match rule.kind {
         RuleKind::Keyword if rule.whole_word => {
@@ -32,13 +25,9 @@ fn naive_match(rule: &Rule, text: &str) -> Option<String> {
         RuleKind::Keyword => first(&|it| text.find(it)).map(|it| format!("the text contains `{it}`")),
         RuleKind::Prefix => {
             let prefix = normalise(rule.prefix.as_deref()?);
-            text.starts_with(&prefix)
-                .then(|| format!("the text begins with `{prefix}`"))
+            text.starts_with(&prefix).then(|| format!("the text begins with `{prefix}`"))
         }
-        RuleKind::Exact => keywords
-            .iter()
-            .any(|it| it == text)
-            .then(|| format!("the text is `{text}`")),
+        RuleKind::Exact => keywords.iter().any(|it| it == text).then(|| format!("the text is `{text}`")),
         RuleKind::Regex => rule.keywords.iter().find_map(|pattern| {
             let found = Regex::new(&format!("(?i){pattern}")).unwrap().find(text)?;
             Some(format!("`{pattern}` matches `{}`", found.as_str()))
@@ -63,9 +52,7 @@ const SPELLINGS: &str = "[aAbIıİiﬁsSßẞéΣσς天ｗW1'_.: \u{301}\u{307}
 const OVERLAPS: &str = "[ab ]";
 
 fn any_text(characters: &str, lengths: &str) -> BoxedStrategy<String> {
-    prop::string::string_regex(&format!("{characters}{lengths}"))
-        .unwrap()
-        .boxed()
+    prop::string::string_regex(&format!("{characters}{lengths}")).unwrap().boxed()
 }
 
 fn any_rule(characters: &'static str) -> impl Strategy<Value = Rule> {
@@ -84,12 +71,7 @@ fn any_rule(characters: &'static str) -> impl Strategy<Value = Rule> {
             };
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             let patterns = if kind == RuleKind::Regex { vec![pattern] } else { texts };
-            Rule {
-                priority,
-                enabled,
-                whole_word,
-                ..rule(&format!("{id:02}"), kind, &patterns)
-            }
+            Rule { priority, enabled, whole_word, ..rule(&format!("{id:02}"), kind, &patterns) }
         },
     )
 }
@@ -98,11 +80,7 @@ fn agrees(rules: &[Rule], text: &str) -> Result<(), TestCaseError> {
     let text = normalise(text);
     let set = TriggerSet::compile(rules).unwrap();
     let all = set.all_matches(&text);
-    let found: Vec<_> = all
-        .matches
-        .iter()
-        .map(|it| (it.rule.id.clone(), it.on.to_string()))
-        .collect();
+    let found: Vec<_> = all.matches.iter().map(|it| (it.rule.id.clone(), it.on.to_string())).collect();
     prop_assert_eq!(&found, &naive_matches(rules, &text));
     prop_assert_eq!(set.winner(&text), all.matches.into_iter().next());
     Ok(())
