@@ -217,6 +217,7 @@ async fn a_thousand_messages_in_one_webhook_are_all_answered_in_order() {
     let say = |number: usize| InboundSpec::from(InboundKind::Text { text: format!("number {:02}", number / PEOPLE) });
     let batch: Vec<_> = (0..PEOPLE * EACH).map(|number| (phones[number % PEOPLE].clone(), say(number))).collect();
     stage.simulator.post_batch(&batch, Split::Messages).unwrap();
+    assert_eq!(stage.simulator.deliveries(2).len(), 1, "it is one webhook");
     let expected: Vec<_> =
         (0..EACH).map(|number| format!("I heard: number {number:02}. I can help with weather or reminders.")).collect();
     // Patience is for each hundred, not for all.
@@ -227,8 +228,6 @@ async fn a_thousand_messages_in_one_webhook_are_all_answered_in_order() {
     for phone in &phones {
         assert_eq!(stage.heard(phone), expected);
     }
-    let taken = stage.simulator.deliveries(2_000).into_iter().filter(|one| one.kind == "message").count();
-    assert_eq!(taken, 1, "it was one webhook");
     stage.end().await;
 }
 
