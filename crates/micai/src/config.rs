@@ -205,7 +205,7 @@ impl Config {
 
             webhook_body_bytes_max: from
                 .open_key("webhook_body_bytes_max", parse::whole(65_536..=67_108_864, "bytes"))?,
-            webhook_items_max: from.open_key("webhook_items_max", parse::whole(1..=10_000, "items"))?,
+            webhook_items_max: from.open_key("webhook_items_max", parse::whole(1..=1_000, "items"))?,
             http_connections_max: from.open_key("http_connections_max", parse::whole(1..=65_536, "connections"))?,
             http_header_timeout_seconds: from
                 .open_key("http_header_timeout_seconds", parse::whole(1..=600, "seconds"))?,

@@ -158,7 +158,7 @@ fn values_that_do_not_fit_are_refused() {
         ("MICAI_FREEFORM_WINDOW_HOURS", "25", "from 1 to 24 (hours)"),
         ("MICAI_FREEFORM_WINDOW_HOURS", "-1", "from 1 to 24 (hours)"),
         ("MICAI_FREEFORM_WINDOW_HOURS", "1.5", "from 1 to 24 (hours)"),
-        ("MICAI_MEDIA_BYTES_MAX", "99999999999999999999999", "(bytes)"),
+        ("MICAI_WEBHOOK_BODY_BYTES_MAX", "99999999999999999999999", "(bytes)"),
         ("MICAI_WHATSAPP_PHONE_NUMBER_ID", "+15551234", "digits only"),
         ("MICAI_WHATSAPP_API_VERSION", "v25", "v25.0"),
         ("MICAI_WHATSAPP_API_VERSION", "v25.0/", "v25.0"),
@@ -171,7 +171,6 @@ fn values_that_do_not_fit_are_refused() {
         ("MICAI_INVOKE_PREFIXES", &long_prefix, "1 to 64 characters"),
         ("MICAI_INVOKE_PREFIXES", &many_prefixes, "at most 32 words"),
         ("MICAI_INVOKE_PREFIXES", "", "no message would ever be answered"),
-        ("MICAI_CONVERSATION_LEASE_SECONDS", "60", "longer than a turn"),
         ("MICAI_REDIS_URL", "localhost:6379", "redis://HOST:6379/0"),
         ("MICAI_REDIS_URL", "http://localhost", "redis://HOST:6379/0"),
     ] {

@@ -16,7 +16,6 @@ mod webhook;
 mod tests;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::any;
 use utoipa_axum::router::OpenApiRouter;
@@ -27,7 +26,7 @@ pub use state::HttpState;
 
 /// Everything that the platform answers.
 pub fn router(state: HttpState) -> Router {
-    let (open, mut document) = open_routes(&state).split_for_parts();
+    let (open, mut document) = open_routes().split_for_parts();
     let (admin, admin_document) = admin_routes().split_for_parts();
     document = document.nest("/admin", admin_document);
     openapi::complete(&mut document);
@@ -50,15 +49,12 @@ pub fn router(state: HttpState) -> Router {
         .with_state(state)
 }
 
-fn open_routes(state: &HttpState) -> OpenApiRouter<HttpState> {
-    let webhook = OpenApiRouter::new()
-        .routes(routes!(webhook::verify, webhook::receive))
-        .layer(DefaultBodyLimit::max(state.webhook_body_bytes_max));
+fn open_routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
-        .merge(webhook)
+        .routes(routes!(webhook::verify, webhook::receive))
 }
 
 fn admin_routes() -> OpenApiRouter<HttpState> {

@@ -1,10 +1,11 @@
 //! The two calls of WhatsApp: the check of the address, and the webhooks themselves.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody, QueryRejection};
-use axum::extract::{FromRequest, Query, Request, State};
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
 use axum::http::HeaderName;
+use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -110,7 +111,7 @@ pub(super) async fn receive(State(state): State<HttpState>, request: Request) ->
     let Some(signature) = header.as_ref().and_then(|value| value.to_str().ok()) else {
         return Err(unsigned("the header x-hub-signature-256 is missing or not readable"));
     };
-    let body = Bytes::from_request(request, &()).await.map_err(|error| unreadable(error, &state))?;
+    let body = read_body(request.into_body(), state.webhook_body_bytes_max).await?;
     let processed = state.ingest.take(Some(signature), &body).await.map_err(refusal)?;
     Ok(Json(Accepted { status: "accepted", processed }))
 }
@@ -122,13 +123,22 @@ fn unsigned(reason: impl std::fmt::Display) -> Problem {
     ))
 }
 
-fn unreadable(error: BytesRejection, state: &HttpState) -> Problem {
-    match error {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            Problem::too_large(state.webhook_body_bytes_max)
+/// Reads a body of at most `bytes_max`. Of a longer one as much again is read and thrown away: a client that is still
+/// writing would not see the answer otherwise.
+async fn read_body(body: Body, bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    let mut pieces = body.into_data_stream();
+    let mut kept = Vec::new();
+    let mut length = 0_usize;
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|_| Problem::bad_request("body_unreadable", "The body broke off: send it again."))?;
+        length = length.saturating_add(piece.len());
+        if length <= bytes_max {
+            kept.extend_from_slice(&piece);
+        } else if length > bytes_max.saturating_mul(2) {
+            break;
         }
-        _ => Problem::bad_request("body_unreadable", "The body broke off: send it again."),
     }
+    if length > bytes_max { Err(Problem::too_large(bytes_max)) } else { Ok(kept) }
 }
 
 fn refusal(error: IngestError) -> Problem {
