@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use micai::app::{App, Roles};
 use micai::clock::{Clock, ManualClock, SystemClock};
 use micai::config::Config;
+use micai::queue::Topic;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use reqwest::{Client, Method};
@@ -31,6 +32,7 @@ pub struct Stage {
     folder: tempfile::TempDir,
     settings: Vec<(String, String)>,
     app: Option<App>,
+    starts: u64,
 }
 
 impl Stage {
@@ -54,7 +56,7 @@ impl Stage {
         let settings = settings(&folder.path().join("micai.db"), &simulator.url(), changes);
         let clock = ManualClock::at(SystemClock.now());
         let http = Client::new();
-        let mut stage = Self { simulator, http, clock, folder, settings, app: None };
+        let mut stage = Self { simulator, http, clock, folder, settings, app: None, starts: 0 };
         stage.start().await;
         stage
     }
@@ -64,7 +66,10 @@ impl Stage {
         let environment = self.settings.iter().map(|(key, value)| (variable(key), value.clone()));
         let config = Config::load(environment, None).unwrap_or_else(|errors| panic!("{errors}"));
         let clock = Arc::new(self.clock.clone());
-        let app = App::start(&config, Roles::SERVE, clock, StdRng::seed_from_u64(7)).await.expect("a platform");
+        // A clock that stands still and the same dice would make the same ids again.
+        self.starts += 1;
+        let app =
+            App::start(&config, Roles::SERVE, clock, StdRng::seed_from_u64(self.starts)).await.expect("a platform");
         let address = app.address().expect("an address");
         self.simulator.set_webhook(Some(&format!("http://{address}/webhook"))).expect("a webhook address");
         self.app = Some(app);
@@ -159,7 +164,12 @@ impl Stage {
     pub async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
         let begun = Instant::now();
         while !holds().await {
-            assert!(begun.elapsed() < PATIENCE, "it never came about that {what}");
+            if begun.elapsed() >= PATIENCE {
+                let queue = self.app().queue();
+                let depths = [Topic::Turn, Topic::Send].map(|topic| queue.depth(topic));
+                let outbound = self.get("/admin/outbound?limit=5").await;
+                panic!("it never came about that {what}; queue {depths:?}; youngest sends {outbound:#}");
+            }
             tokio::time::sleep(GLANCE).await;
         }
     }
