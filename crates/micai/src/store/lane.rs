@@ -10,8 +10,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::db::{Db, Tx};
 use super::error::StoreError;
 
-/// Commits in a row that the first lane may have to itself while the others wait: a quarter of a second at most. Webhooks
-/// are on a clock that we do not hold; replies under such a load can come a little later.
+/// Commits in a row that the first lane may have to itself while the others wait: some tenths of a second. Webhooks are on
+/// a clock that we do not hold; replies under such a load can come a little later.
 const EXPRESS_TRIPS_MAX: u32 = 64;
 
 /// A handle to a lane. When all handles are gone, the lane's last items are committed and it ends.

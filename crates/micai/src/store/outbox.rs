@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::QueryBuilder;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -181,28 +181,33 @@ row! {
 }
 
 async fn next(tx: &mut Tx, requests: &[NextRequest]) -> Result<Vec<NextSend>, StoreError> {
+    let patience = |request: &NextRequest| SignedDuration::from_secs(request.unknown_deadline_seconds);
+    let Some(parked_since) = requests.iter().map(|request| request.now - patience(request)).min() else {
+        return Ok(Vec::new());
+    };
     let rows: Vec<HeadRow> = on!(tx, |connection, D| {
+        // The rows are found through the index of open sends alone: given the chance, SQLite would walk through the
+        // whole history of a conversation instead.
         let mut sql = QueryBuilder::<D>::new(
-            "SELECT o.conversation_id, o.id, o.phone_number_id, o.to_kind, o.to_value, o.body, o.state, o.attempts,
-                    o.not_before, o.sending_at, o.ignores_opt_out, c.last_inbound_at, p.opted_out_at
-             FROM (SELECT h.conversation_id, h.id,
-                          row_number() OVER (PARTITION BY h.conversation_id ORDER BY h.id) AS place
-                   FROM outbound_messages h
-                   WHERE h.state IN ('queued', 'sending', 'unknown', 'held')
-                     AND h.state IN ('queued', 'sending', 'unknown') AND h.conversation_id IN (",
+            "SELECT n.* FROM
+                 (SELECT o.conversation_id, o.id, o.phone_number_id, o.to_kind, o.to_value, o.body, o.state, o.attempts,
+                         o.not_before, o.sending_at, o.ignores_opt_out, c.last_inbound_at, p.opted_out_at,
+                         row_number() OVER (PARTITION BY o.conversation_id ORDER BY o.id) AS place
+                  FROM outbound_messages o
+                  JOIN conversations c ON c.id = o.conversation_id
+                  JOIN contacts p ON p.id = c.contact_id
+                  WHERE o.id IN
+                      (SELECT h.id FROM outbound_messages h
+                       WHERE h.state IN ('queued', 'sending', 'unknown', 'held')
+                         AND h.state IN ('queued', 'sending', 'unknown') AND h.conversation_id IN (",
         );
         let mut list = sql.separated(", ");
         for request in requests {
             list.push_bind(request.conversation_id.0);
         }
-        sql.push(
-            ")) n
-             JOIN outbound_messages o ON o.conversation_id = n.conversation_id AND o.id = n.id
-             JOIN conversations c ON c.id = o.conversation_id
-             JOIN contacts p ON p.id = c.contact_id
-             WHERE n.place <= ",
-        );
-        sql.push_bind(HEAD_ROWS_MAX).push(" ORDER BY o.conversation_id, o.id");
+        // What is parked holds up nobody: it must not fill the head of the line either.
+        sql.push(")) AND (o.state <> 'unknown' OR o.sending_at > ").push_bind(Ts(parked_since));
+        sql.push(")) n WHERE n.place <= ").push_bind(HEAD_ROWS_MAX).push(" ORDER BY n.conversation_id, n.id");
         sql.build_query_as().persistent(false).fetch_all(connection).await?
     });
     let mut heads: HashMap<Uuid, Vec<HeadRow>> = HashMap::new();
@@ -213,7 +218,7 @@ async fn next(tx: &mut Tx, requests: &[NextRequest]) -> Result<Vec<NextSend>, St
 }
 
 fn first_in_line(request: &NextRequest, head: Option<Vec<HeadRow>>) -> Result<NextSend, StoreError> {
-    let patience = jiff::SignedDuration::from_secs(request.unknown_deadline_seconds);
+    let patience = SignedDuration::from_secs(request.unknown_deadline_seconds);
     for row in head.unwrap_or_default() {
         let settles_by = row.sending_at.map_or(request.now, |at| at.0 + patience);
         match row.state.as_str() {
@@ -322,8 +327,8 @@ async fn refuse(tx: &mut Tx, refusals: &[Refuse]) -> Result<Vec<Moved>, StoreErr
     Ok(refusals.iter().map(outcome).collect())
 }
 
-/// Which of these conversations have something in their outbox.
-async fn waiting(
+/// Which of these conversations (at least one) have something in their outbox.
+pub(super) async fn waiting(
     tx: &mut Tx,
     conversations: impl Iterator<Item = ConversationId>,
 ) -> Result<HashSet<Uuid>, StoreError> {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::db::{Ts, Tx, on, row};
 use super::error::StoreError;
+use super::outbox;
 use crate::domain::inbound::NewStatus;
 use crate::domain::outbound::{DeliveryStatus, Price, SendError};
 use crate::ids::{ConversationId, Ids, OutboundId};
@@ -59,7 +60,6 @@ struct Move<'a> {
 
 row! { struct LedgerRow { conversation_id: Uuid, id: Uuid, provider_message_id: String } }
 row! { struct EventRow { id: Uuid } }
-row! { struct WaitingRow { conversation_id: Uuid } }
 
 async fn find_rows(
     tx: &mut Tx,
@@ -202,17 +202,6 @@ async fn waiting_behind(tx: &mut Tx, moves: &[Move<'_>]) -> Result<Vec<Conversat
     if touched.is_empty() {
         return Ok(Vec::new());
     }
-    let rows: Vec<WaitingRow> = on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new(
-            "SELECT DISTINCT conversation_id FROM outbound_messages
-             WHERE state IN ('queued', 'sending', 'unknown', 'held') AND state = 'queued' AND conversation_id IN (",
-        );
-        let mut list = sql.separated(", ");
-        for conversation in &touched {
-            list.push_bind(conversation.0);
-        }
-        sql.push(")");
-        sql.build_query_as().persistent(false).fetch_all(connection).await?
-    });
-    Ok(rows.into_iter().map(|row| ConversationId(row.conversation_id)).collect())
+    let waiting = outbox::waiting(tx, touched.into_iter()).await?;
+    Ok(waiting.into_iter().map(ConversationId).collect())
 }

@@ -231,6 +231,22 @@ async fn an_unknown_send_waits_for_proof(world: &World) {
     assert_eq!(world.store.next_send(conversation, DEADLINE_SECONDS).await.unwrap(), NextSend::Nothing);
 }
 
+async fn however_many_sends_are_parked_the_next_one_gets_its_turn(world: &World) {
+    let conversation = world.say("p1", "554", "hello").await;
+    world.answer(conversation, &["0", "1", "2", "3", "4", "5", "6", "7", "8", "last"]).await;
+    for position in 0..9 {
+        let candidate = world.due(conversation).await;
+        assert_eq!(candidate.body, MessageBody::Text { text: position.to_string() });
+        assert!(world.store.begin_send(&candidate).await.unwrap());
+        world.clock.advance(SignedDuration::from_secs(DEADLINE_SECONDS));
+        assert_eq!(world.store.expire_calls(60).await.unwrap(), 1);
+    }
+    let last = world.due(conversation).await;
+    assert_eq!(last.body, MessageBody::Text { text: "last".into() });
+    assert!(world.store.begin_send(&last).await.unwrap());
+    assert!(world.settle(&last, accepted("p-out")).await);
+}
+
 async fn rules_raise_the_version_of_their_agents(world: &World) {
     let rule = |agent: &str| Rule {
         id: "r1".into(),
@@ -286,6 +302,7 @@ async fn story(location: Location) {
     a_lease_fences_out_whoever_lost_it(&world).await;
     a_send_is_begun_once_and_statuses_climb(&world).await;
     an_unknown_send_waits_for_proof(&world).await;
+    however_many_sends_are_parked_the_next_one_gets_its_turn(&world).await;
     rules_raise_the_version_of_their_agents(&world).await;
     lists_are_paged_to_the_end(&world).await;
     world.store.close().await;
