@@ -15,6 +15,7 @@ mod graph_api;
 mod ids;
 pub mod load;
 pub mod phone;
+pub mod platform;
 pub mod scenario;
 pub mod server;
 pub mod shared;

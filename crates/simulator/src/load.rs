@@ -10,7 +10,7 @@
 mod measure;
 mod pairing;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::scenario::fresh_seed;
+use crate::platform::PlatformArgs;
 use crate::view::{Author, InboundKind, PhoneKind, PhoneSpec, SimEvent};
 use crate::{Simulator, SimulatorConfig};
 use measure::{Answer, Measure};
@@ -42,15 +42,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often the progress bar says how things stand.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Sends signed webhooks at a rate and measures webhook to answer and webhook to reply
+/// Sends signed webhooks at a rate to a platform on this machine; measures webhook to answer and webhook to reply
 #[derive(Clone, clap::Args)]
 pub struct LoadArgs {
-    /// The webhook of the platform under test; loopback only
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/webhook")]
-    pub webhook_url: String,
-    /// Where the simulator listens; the platform's Graph API base URL must be http://BIND
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7100")]
-    pub bind: SocketAddr,
+    /// The platform under test
+    #[command(flatten)]
+    pub platform: PlatformArgs,
     /// Webhooks a second (open loop); 0 sends as fast as answers come (closed loop)
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(..=i64::from(RATE_PER_SECOND_MAX)))]
     pub rate: u32,
@@ -72,15 +69,6 @@ pub struct LoadArgs {
     /// How long to wait for the last replies, in seconds
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=600))]
     pub drain_seconds: u64,
-    /// Key of the signature on webhooks
-    #[arg(long, env = "WHATSAPP_SIM_APP_SECRET", hide_env_values = true, default_value = "simulator-app-secret")]
-    pub app_secret: String,
-    /// Bearer token that the platform sends
-    #[arg(long, env = "WHATSAPP_SIM_ACCESS_TOKEN", hide_env_values = true, default_value = "simulator-access-token")]
-    pub access_token: String,
-    /// Id of the business phone number
-    #[arg(long, default_value = "106540352242922")]
-    pub phone_number_id: String,
     /// Print one line of JSON instead of the table
     #[arg(long)]
     pub json: bool,
@@ -90,18 +78,9 @@ pub struct LoadArgs {
 ///
 /// Fails if the target is not on this machine, the simulator cannot start, or not one webhook was answered with 200.
 pub async fn run(args: LoadArgs) -> anyhow::Result<()> {
-    let target = loopback(&args.webhook_url)?;
-    let simulator = Simulator::start(SimulatorConfig {
-        bind: args.bind,
-        app_secret: args.app_secret.clone(),
-        access_token: args.access_token.clone(),
-        phone_number_id: args.phone_number_id.clone(),
-        webhook_url: Some(target.to_string()),
-        seed: fresh_seed(),
-        ..SimulatorConfig::default()
-    })
-    .await
-    .context("the simulator did not start")?;
+    let target = loopback(&args.platform.webhook_url)?;
+    let config = SimulatorConfig { webhook_url: Some(target.to_string()), ..args.platform.simulator_config() };
+    let simulator = Simulator::start(config).await.context("the simulator did not start")?;
     let events = simulator.subscribe();
     let run = Arc::new(Run::prepare(args, target, simulator).await?);
     let listening = CancellationToken::new();

@@ -27,7 +27,6 @@ mod play;
 mod read;
 mod report;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -37,29 +36,18 @@ pub use file::{Action, ExpectReply, ExpectStatus, Scenario, ScenarioError, Scena
 pub use play::{PlayError, play};
 pub use report::{Report, StepOutcome, StepReport};
 
-use crate::{Simulator, SimulatorConfig};
+use crate::Simulator;
+use crate::platform::PlatformArgs;
 
 /// `whatsapp-sim run`: plays scenario files against a platform.
-#[derive(Debug, clap::Args)]
+#[derive(clap::Args)]
 pub struct RunArgs {
     /// Scenario files, played one after the other
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// The webhook of the platform under test
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/webhook")]
-    pub webhook_url: String,
-    /// Where the simulator listens; the platform's Graph API base URL must be http://BIND
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7100")]
-    pub bind: SocketAddr,
-    /// Key of the signature on webhooks
-    #[arg(long, env = "WHATSAPP_SIM_APP_SECRET", hide_env_values = true, default_value = "simulator-app-secret")]
-    pub app_secret: String,
-    /// Bearer token that the platform sends
-    #[arg(long, env = "WHATSAPP_SIM_ACCESS_TOKEN", hide_env_values = true, default_value = "simulator-access-token")]
-    pub access_token: String,
-    /// Id of the business phone number
-    #[arg(long, default_value = "106540352242922")]
-    pub phone_number_id: String,
+    /// The platform under test
+    #[command(flatten)]
+    pub platform: PlatformArgs,
 }
 
 /// Reads all files first, starts a simulator, plays the scenarios and prints a report whose last line is `N passed, N
@@ -69,17 +57,7 @@ pub struct RunArgs {
 /// start.
 pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let scenarios = args.files.iter().map(|file| Scenario::from_file(file)).collect::<Result<Vec<_>, _>>()?;
-    let simulator = Simulator::start(SimulatorConfig {
-        bind: args.bind,
-        app_secret: args.app_secret,
-        access_token: args.access_token,
-        phone_number_id: args.phone_number_id,
-        webhook_url: Some(args.webhook_url),
-        seed: fresh_seed(),
-        ..SimulatorConfig::default()
-    })
-    .await
-    .context("the simulator did not start")?;
+    let simulator = Simulator::start(args.platform.simulator_config()).await.context("the simulator did not start")?;
     let (mut passed, mut failed) = (0_usize, 0_usize);
     for (scenario, file) in scenarios.iter().zip(&args.files) {
         let report = play(scenario, &simulator.url()).await?;
@@ -89,11 +67,4 @@ pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     simulator.shutdown().await;
     println!("{passed} passed, {failed} failed");
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Another seed each time: a platform that remembers the message ids of the last run would take the same ones for
-/// repeats.
-#[expect(clippy::disallowed_methods, reason = "the point is that two runs differ; in tests the seed is a setting")]
-pub(crate) fn fresh_seed() -> u64 {
-    rand::random()
 }

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use axum::http::HeaderName;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -12,10 +11,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::auth::is_secret;
 use super::error::Problem;
 use super::state::{HttpState, RETRY_AFTER};
-use crate::ingest::IngestError;
+use crate::ingest::{IngestError, SIGNATURE_HEADER};
 
-/// The header that carries the signature.
-pub(super) const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("x-hub-signature-256");
 /// The most characters of a challenge; Meta's have about ten.
 pub(super) const CHALLENGE_CHARACTERS_MAX: usize = 512;
 

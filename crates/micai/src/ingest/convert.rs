@@ -210,6 +210,18 @@ fn target(content: &Content) -> Option<&str> {
     }
 }
 
+/// Who an identifier names, by the documented shapes: a phone number with or without `+` in front, a BSUID, or a parent
+/// BSUID. `None` for anything else.
+pub fn person_named(identifier: &str) -> Option<Person> {
+    let identity = Identity::parse(identifier).ok()?;
+    let value = Some(identity.as_str().to_owned());
+    Some(match identity.kind() {
+        IdentityKind::Phone => Person { phone: value, ..Person::default() },
+        IdentityKind::Bsuid => Person { bsuid: value, ..Person::default() },
+        IdentityKind::ParentBsuid => Person { parent_bsuid: value, ..Person::default() },
+    })
+}
+
 fn person(sender: &Sender) -> Person {
     Person {
         phone: sender.phone.as_ref().map(|phone| phone.as_str().to_owned()),
@@ -339,5 +351,51 @@ fn without_nul(value: Value) -> Value {
             members.into_iter().map(|(key, value)| (key.replace('\0', "\u{fffd}"), without_nul(value))).collect(),
         ),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_is_named_by_a_phone_number_or_a_user_id() {
+        let long = "a".repeat(128);
+        let (fits, too_long) = (format!("BR.{long}"), format!("BR.{long}a"));
+        let (parent, parent_too_long) = (format!("BR.ENT.{long}"), format!("BR.ENT.{long}a"));
+        let (phone, bsuid, parent_bsuid) = (AddressKind::Phone, AddressKind::Bsuid, AddressKind::ParentBsuid);
+        for (identifier, expected) in [
+            ("15551234567", Some((phone, "15551234567"))),
+            ("+15551234567", Some((phone, "15551234567"))),
+            ("12345", Some((phone, "12345"))),
+            ("1234", None),
+            ("12345678901234567890", Some((phone, "12345678901234567890"))),
+            ("123456789012345678901", None),
+            ("++15551", None),
+            ("1555-1234", None),
+            ("１２３４５", None),
+            ("", None),
+            ("+", None),
+            ("BR.1", Some((bsuid, "BR.1"))),
+            ("BR.aZ9", Some((bsuid, "BR.aZ9"))),
+            ("br.1", None),
+            ("BRA.1", None),
+            ("BR.", None),
+            ("BR.a b", None),
+            ("BR.é", None),
+            ("BR.ENT.1", Some((parent_bsuid, "BR.ENT.1"))),
+            ("BR.ENT.", None),
+            ("BR.ENT", Some((bsuid, "BR.ENT"))),
+            ("BR.1.2", None),
+            (".1", None),
+            (&fits, Some((bsuid, fits.as_str()))),
+            (&too_long, None),
+            (&parent, Some((parent_bsuid, parent.as_str()))),
+            (&parent_too_long, None),
+        ] {
+            let named = person_named(identifier).map(|person| person.addresses());
+            let expected = expected.map(|(kind, value)| vec![Address { kind, value: value.to_owned() }]);
+            assert_eq!(named, expected, "{identifier:?}");
+        }
     }
 }

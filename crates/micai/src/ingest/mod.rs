@@ -15,6 +15,8 @@ use crate::clock::SharedClock;
 use crate::domain::inbound::{RawEvent, WebhookFacts};
 use crate::queue::{Topic, WakeQueue};
 use crate::store::{IngestReceipt, Store, StoreError};
+pub use convert::person_named;
+pub use whatsapp::signature::SIGNATURE_HEADER;
 
 /// Takes webhooks in. Clones share everything.
 #[derive(Clone)]

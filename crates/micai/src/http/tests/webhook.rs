@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::harness::{APP_SECRET, Platform, VERIFY_TOKEN, WEBHOOK_BODY_BYTES_MAX, envelope};
-use crate::http::webhook::{CHALLENGE_CHARACTERS_MAX, SIGNATURE_HEADER};
+use crate::http::webhook::CHALLENGE_CHARACTERS_MAX;
 
 async fn check(platform: &Platform, query: &str) -> super::harness::Answer {
     platform.call(Request::get(format!("/webhook{query}")).body(Body::empty()).unwrap()).await
@@ -90,7 +90,7 @@ async fn what_is_not_signed_by_us_is_not_taken() {
         let answer = platform.call(request.body(Body::from(body.clone())).unwrap()).await;
         answer.problem(401, "unauthorized");
     }
-    assert_eq!(SIGNATURE_HEADER, whatsapp::signature::SIGNATURE_HEADER);
+    assert_eq!(crate::ingest::SIGNATURE_HEADER, "x-hub-signature-256");
 }
 
 #[tokio::test]
