@@ -72,6 +72,11 @@ impl SendState {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
+
+    /// Whether the send stands in its conversation's line: it is to go out, is going, or may have gone.
+    pub fn is_in_line(self) -> bool {
+        matches!(self, Self::Queued | Self::Sending | Self::Unknown)
+    }
 }
 
 /// What WhatsApp reports about a message it accepted.
@@ -257,6 +262,8 @@ pub struct Settlement {
     pub outbound_id: OutboundId,
     /// Which attempt; counted from 1.
     pub attempt: i32,
+    /// When it began.
+    pub begun_at: Timestamp,
     /// HTTP status of the answer, where there was one.
     pub http_status: Option<i32>,
     /// What came of it.

@@ -111,6 +111,7 @@ impl Sender {
     }
 
     async fn attempt(&self, candidate: &SendCandidate) -> Result<Step, StoreError> {
+        let begun_at = self.clock.now();
         if !self.store.begin_send(candidate).await? {
             return Ok(Step::Idle);
         }
@@ -127,6 +128,7 @@ impl Sender {
             conversation_id: candidate.conversation_id,
             outbound_id: candidate.id,
             attempt,
+            begun_at,
             http_status,
             outcome,
         };

@@ -11,11 +11,12 @@ use super::Store;
 use super::db::{Ts, on, read, row};
 use super::error::StoreError;
 use super::identity::IdentityBook;
-use super::ingest::write_identities;
+use super::people::{load_people, write_people};
 use super::reports::{OutboundColumns, OutboundView};
 use crate::domain::agent::AgentId;
 use crate::domain::contact::{AddressKind, PORTFOLIO_ID, Person};
 use crate::domain::conversation::ConversationMode;
+use crate::domain::outbound::SendState;
 use crate::ids::{ContactId, ConversationId, InboundId};
 
 /// A conversation in the list.
@@ -130,10 +131,10 @@ impl Store {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         super::agents::insert_if_missing(&mut tx, agent_id, now).await?;
-        let (known, names) = super::ingest::load_identities(&mut tx, &person.addresses()).await?;
-        let mut book = IdentityBook::new(&self.ids, now, known, names);
+        let known = load_people(&mut tx, &person.addresses()).await?;
+        let mut book = IdentityBook::new(&self.ids, now, known.identities, known.names);
         let contact_id = book.resolve(person);
-        write_identities(&mut tx, &book.into_writes(), now).await?;
+        write_people(&mut tx, &book.into_writes(), now).await?;
         let conversations = on!(&mut tx, |connection, D| {
             let bound = sqlx::query("UPDATE conversations SET agent_id = $1 WHERE contact_id = $2")
                 .bind(agent_id.as_str())
@@ -315,7 +316,7 @@ impl Store {
         let (attempts, events, answers): (Vec<AttemptColumns>, Vec<EventColumns>, Vec<AnswerColumns>) =
             read!(&self.db, |pool, D| {
                 let answers = sqlx::query_as(
-                    "SELECT id, created_at FROM outbound_messages
+                    "SELECT id, created_at, state, attempts, sending_at FROM outbound_messages
                      WHERE conversation_id = $1 AND answers_provider_message_id = $2 ORDER BY id",
                 )
                 .bind(conversation_id.0)
@@ -347,6 +348,11 @@ impl Store {
             });
         for answer in answers {
             stations.push(station(answer.created_at.0, "outbox", Some(answer.id), serde_json::Value::Null));
+            // An attempt under way has no row of its own before it is over.
+            if let (Some(SendState::Sending), Some(begun_at)) = (SendState::parse(&answer.state), answer.sending_at) {
+                let number = serde_json::json!({ "attempt": answer.attempts });
+                stations.push(station(begun_at.0, "attempt", Some(answer.id), number));
+            }
         }
         for attempt in attempts {
             let number = serde_json::json!({ "attempt": attempt.attempt });
@@ -414,7 +420,7 @@ row! {
         trace: Json<serde_json::Value>,
     }
 }
-row! { struct AnswerColumns { id: Uuid, created_at: Ts } }
+row! { struct AnswerColumns { id: Uuid, created_at: Ts, state: String, attempts: i32, sending_at: Option<Ts> } }
 row! {
     struct AttemptColumns {
         outbound_id: Uuid,

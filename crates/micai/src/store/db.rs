@@ -6,12 +6,16 @@ use std::time::Duration;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArgumentBuffer, PgConnectOptions, PgPool, PgPoolOptions, PgTypeInfo, PgValueRef, Postgres};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{
+    PgArgumentBuffer, PgConnectOptions, PgConnection, PgHasArrayType, PgPool, PgPoolOptions, PgTypeInfo, PgValueRef,
+    Postgres,
+};
 use sqlx::sqlite::{
     Sqlite, SqliteArgumentsBuffer, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous, SqliteTypeInfo, SqliteValueRef,
 };
-use sqlx::{Connection as _, Decode, Encode, Type};
+use sqlx::{Connection as _, Decode, Encode, Executor as _, Type};
 
 use super::error::StoreError;
 
@@ -24,6 +28,16 @@ const SQLITE_CHECKPOINT_PAGES: &str = "2000";
 const SQLITE_CACHE_KIBIBYTES: &str = "-8000";
 /// How long a caller waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Rows that SQLite's thread may be ahead of us; at the bound it waits, and each wait costs two hand-overs.
+const SQLITE_ROWS_AHEAD_MAX: usize = 4_096;
+/// Connections to Postgres for the lanes: one each.
+const LANE_CONNECTIONS_MAX: u32 = 8;
+/// A lane's connection that has rested for longer is asked whether it still lives.
+const LANE_IDLE_TRUSTED: Duration = Duration::from_secs(1);
+/// A lane's statements find their rows by key, however many there are. Without these settings a plan that was made while a
+/// table was small would read all of it and be kept when it has grown, and each batch would be planned anew.
+const LANE_SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
+     SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 /// Statements kept prepared per connection.
 const PREPARED_STATEMENTS: usize = 256;
 
@@ -46,10 +60,11 @@ pub enum Location {
     },
 }
 
-/// A pool of either kind. SQLite allows one writer, so it has a pool of one for that and another for readers.
+/// The pools of either kind. Postgres: one for the lanes, whose statements are all of the kind "these keys, through their
+/// index", and one for everything else. SQLite allows one writer, so it has a pool of one for that and another for readers.
 #[derive(Clone)]
 pub(crate) enum Db {
-    Pg(PgPool),
+    Pg { general: PgPool, lanes: PgPool },
     Lite { readers: SqlitePool, writer: SqlitePool },
 }
 
@@ -69,6 +84,7 @@ impl Db {
                     .pragma("cache_size", SQLITE_CACHE_KIBIBYTES)
                     // Statements over many rows keep an undo log of their own; in a file it would cost more than they do.
                     .pragma("temp_store", "MEMORY")
+                    .row_buffer_size(SQLITE_ROWS_AHEAD_MAX)
                     .statement_cache_capacity(PREPARED_STATEMENTS);
                 let pool = |connections| {
                     SqlitePoolOptions::new()
@@ -88,19 +104,37 @@ impl Db {
             }
             Location::Postgres { options, connections_max } => {
                 let options = options.as_ref().clone().statement_cache_capacity(PREPARED_STATEMENTS);
-                let pool = PgPoolOptions::new()
-                    .max_connections(*connections_max)
-                    .acquire_timeout(ACQUIRE_TIMEOUT)
-                    .connect_with(options)
-                    .await?;
-                Ok(Self::Pg(pool))
+                let for_lanes = (connections_max / 2).clamp(1, LANE_CONNECTIONS_MAX);
+                let pool = |connections| {
+                    PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
+                };
+                let general = pool((connections_max - for_lanes).max(1)).connect_with(options.clone()).await?;
+                let lanes = pool(for_lanes)
+                    // A question before each statement would cost as much as the statement.
+                    .test_before_acquire(false)
+                    .before_acquire(|connection, meta| {
+                        Box::pin(async move {
+                            match meta.idle_for > LANE_IDLE_TRUSTED {
+                                true => connection.ping().await.map(|()| true),
+                                false => Ok(true),
+                            }
+                        })
+                    })
+                    .after_connect(|connection, _| {
+                        Box::pin(async move { connection.execute(LANE_SETTINGS).await.map(drop) })
+                    })
+                    .connect_lazy_with(options);
+                Ok(Self::Pg { general, lanes })
             }
         }
     }
 
     pub(super) async fn close(&self) {
         match self {
-            Self::Pg(pool) => pool.close().await,
+            Self::Pg { general, lanes } => {
+                lanes.close().await;
+                general.close().await;
+            }
             Self::Lite { readers, writer } => {
                 readers.close().await;
                 writer.close().await;
@@ -109,25 +143,60 @@ impl Db {
     }
 }
 
-/// Begins a Postgres transaction. sqlx 0.9.0 leaves the pooled connection inside a transaction when the future of
-/// `begin` is dropped half-way, so it runs to its end in a task of its own.
-#[allow(clippy::disallowed_methods)]
-async fn begin_pg(pool: &PgPool) -> Result<sqlx::Transaction<'static, Postgres>, StoreError> {
-    let pool = pool.clone();
-    let begun = tokio::spawn(async move { pool.begin().await }).await;
-    Ok(begun.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))??)
-}
-
 /// A transaction on either database; rolled back when it is dropped without [`Tx::commit`].
 pub(super) enum Tx {
-    Pg(sqlx::Transaction<'static, Postgres>),
+    Pg(PgTx),
     Lite(sqlx::Transaction<'static, Sqlite>),
 }
 
+/// A Postgres connection, inside a transaction once that was asked for. Until then each statement commits itself.
+///
+/// sqlx 0.9.0's own `begin` leaves a pooled connection inside a transaction when its future is dropped half-way, so this
+/// one says BEGIN itself and has the connection closed, not reused, unless it comes to COMMIT.
+pub(super) struct PgTx {
+    connection: PoolConnection<Postgres>,
+    is_begun: bool,
+}
+
+impl PgTx {
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        if !std::mem::replace(&mut self.is_begun, true) {
+            self.connection.execute("BEGIN").await?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for PgTx {
+    fn drop(&mut self) {
+        if self.is_begun {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
 impl Db {
+    /// A transaction.
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
+        match self {
+            Self::Pg { general, .. } => {
+                let mut tx = PgTx { connection: general.acquire().await?, is_begun: false };
+                tx.begin().await?;
+                Ok(Tx::Pg(tx))
+            }
+            Self::Lite { .. } => self.open().await,
+        }
+    }
+
+    /// A transaction for a lane. In Postgres it begins only with [`Tx::together`]: a verb of one statement needs none,
+    /// and saves two round trips.
+    pub(super) async fn open(&self) -> Result<Tx, StoreError> {
         Ok(match self {
-            Self::Pg(pool) => Tx::Pg(begin_pg(pool).await?),
+            Self::Pg { lanes, .. } => Tx::Pg(PgTx { connection: lanes.acquire().await?, is_begun: false }),
             // IMMEDIATE: a transaction that starts as a reader could not become a writer under load.
             Self::Lite { writer, .. } => Tx::Lite(writer.begin_with("BEGIN IMMEDIATE").await?),
         })
@@ -135,10 +204,37 @@ impl Db {
 }
 
 impl Tx {
+    /// What follows is committed together or not at all.
+    pub(super) async fn together(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Pg(tx) => tx.begin().await,
+            Self::Lite(_) => Ok(()),
+        }
+    }
+
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         match self {
-            Self::Pg(tx) => tx.commit().await?,
+            Self::Pg(mut tx) => {
+                if tx.is_begun {
+                    tx.connection.execute("COMMIT").await?;
+                    tx.is_begun = false;
+                }
+            }
             Self::Lite(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+
+    /// Gives up what was begun. A transaction that is dropped is rolled back, too, but costs its connection.
+    pub(super) async fn roll_back(self) -> Result<(), StoreError> {
+        match self {
+            Self::Pg(mut tx) => {
+                if tx.is_begun {
+                    tx.connection.execute("ROLLBACK").await?;
+                    tx.is_begun = false;
+                }
+            }
+            Self::Lite(tx) => tx.rollback().await?,
         }
         Ok(())
     }
@@ -148,7 +244,7 @@ impl Tx {
 macro_rules! read {
     ($db:expr, |$pool:ident, $dialect:ident| $body:expr) => {
         match $db {
-            $crate::store::db::Db::Pg($pool) => {
+            $crate::store::db::Db::Pg { general: $pool, .. } => {
                 #[allow(dead_code)]
                 type $dialect = sqlx::Postgres;
                 $body
@@ -169,7 +265,7 @@ macro_rules! on {
             $crate::store::db::Tx::Pg(tx) => {
                 #[allow(dead_code)]
                 type $dialect = sqlx::Postgres;
-                let $connection = &mut **tx;
+                let $connection = tx.connection();
                 $body
             }
             $crate::store::db::Tx::Lite(tx) => {
@@ -212,6 +308,12 @@ impl Type<Postgres> for Ts {
 
     fn compatible(info: &PgTypeInfo) -> bool {
         <jiff_sqlx::Timestamp as Type<Postgres>>::compatible(info)
+    }
+}
+
+impl PgHasArrayType for Ts {
+    fn array_type_info() -> PgTypeInfo {
+        <jiff_sqlx::Timestamp as PgHasArrayType>::array_type_info()
     }
 }
 

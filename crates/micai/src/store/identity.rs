@@ -37,6 +37,13 @@ pub(super) struct IdentityWrites {
     pub renamed: Vec<(ContactId, ContactNames)>,
 }
 
+impl IdentityWrites {
+    /// Whether people who were known before change, too.
+    pub fn touch_known(&self) -> bool {
+        !(self.superseded.is_empty() && self.renamed.is_empty() && self.merges.is_empty())
+    }
+}
+
 /// An identifier that the database is to know.
 #[derive(Debug)]
 pub(super) struct NewIdentity {

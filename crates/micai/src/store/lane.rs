@@ -44,6 +44,40 @@ pub(super) struct LaneBounds {
     pub batch_weight_max: usize,
 }
 
+/// Where trains are put together. SQLite has one writer, and its flush is what costs: all lanes are one train. Postgres
+/// flushes for several connections at once: each lane is a train of its own, and none waits for another.
+pub(super) struct Yard {
+    db: Db,
+    trains: Vec<Train>,
+}
+
+impl Yard {
+    pub fn new(db: Db) -> Self {
+        Self { db, trains: Vec::new() }
+    }
+
+    /// Adds a lane, see [`Train::lane`].
+    pub fn lane<I, O>(&mut self, bounds: LaneBounds, verb: impl Verb<I, O>) -> Lane<I, O>
+    where
+        I: Send + Sync + 'static,
+        O: Send + 'static,
+    {
+        let shares_train = matches!(self.db, Db::Lite { .. }) && !self.trains.is_empty();
+        if !shares_train {
+            self.trains.push(Train::new(self.db.clone()));
+        }
+        let last = self.trains.len() - 1;
+        self.trains[last].lane(bounds, verb)
+    }
+
+    /// Lets the trains run.
+    pub fn start(self) {
+        for train in self.trains {
+            tokio::spawn(train.run());
+        }
+    }
+}
+
 /// The lanes that share commits, before they run.
 pub(super) struct Train {
     db: Db,
@@ -115,7 +149,7 @@ async fn commit(db: &Db, cars: &mut [Box<dyn Car>]) {
 }
 
 async fn commit_together(db: &Db, cars: &mut [Box<dyn Car>]) -> Result<(), StoreError> {
-    let mut tx = db.begin().await?;
+    let mut tx = db.open().await?;
     for car in cars.iter_mut().filter(|car| !car.is_empty()) {
         car.run(&mut tx).await?;
     }
@@ -221,7 +255,7 @@ where
             return Vec::new();
         }
         let committed = async {
-            let mut tx = db.begin().await?;
+            let mut tx = db.open().await?;
             let outcomes = checked(verb.run(&mut tx, items).await?, items.len())?;
             tx.commit().await?;
             Ok(outcomes)

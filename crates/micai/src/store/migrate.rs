@@ -41,7 +41,7 @@ impl Store {
     /// [`StoreError::Schema`] when the database is newer than this program or was changed by hand.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let outcome = match &self.db {
-            Db::Pg(pool) => postgres().run(pool).await,
+            Db::Pg { general, .. } => postgres().run(general).await,
             Db::Lite { writer, .. } => sqlite().run(writer).await,
         };
         outcome.map_err(explain)
@@ -50,8 +50,8 @@ impl Store {
     /// Which migrations the database has.
     pub async fn schema_status(&self) -> Result<SchemaStatus, StoreError> {
         let applied = match &self.db {
-            Db::Pg(pool) => {
-                let mut connection = pool.acquire().await?;
+            Db::Pg { general, .. } => {
+                let mut connection = general.acquire().await?;
                 connection.ensure_migrations_table("_sqlx_migrations").await.map_err(explain)?;
                 connection.list_applied_migrations("_sqlx_migrations").await.map_err(explain)?
             }

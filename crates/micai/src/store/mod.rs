@@ -12,7 +12,9 @@ mod ingest;
 mod lane;
 mod migrate;
 mod outbox;
+mod people;
 mod reports;
+mod script;
 mod statuses;
 mod turns;
 mod unknown;
@@ -34,7 +36,7 @@ use crate::domain::outbound::NextSend;
 use crate::domain::turn::{Claim, FinishOutcome, FinishedTurn};
 use crate::ids::{ConversationId, Ids};
 use db::Db;
-use lane::{Lane, LaneBounds, Train};
+use lane::{Lane, LaneBounds, Yard};
 
 /// Webhooks that may wait for their commit; beyond that the caller is told to come back.
 const INGEST_WAITING_MAX: usize = 4_096;
@@ -73,17 +75,17 @@ impl Store {
         let db = Db::connect(location).await?;
         let ingest = LaneBounds { waiting_items_max: INGEST_WAITING_MAX, batch_weight_max: INGEST_BATCH_ROWS_MAX };
         let work = LaneBounds { waiting_items_max: WORK_WAITING_MAX, batch_weight_max: WORK_BATCH_MAX };
-        let mut train = Train::new(db.clone());
+        let mut yard = Yard::new(db.clone());
         let lanes = Lanes {
-            ingest: train.lane(ingest, ingest::Ingest { ids: ids.clone() }),
-            settle: train.lane(work, outbox::SettleVerb),
-            finish: train.lane(work, turns::FinishVerb),
-            claim: train.lane(work, turns::ClaimVerb),
-            next: train.lane(work, outbox::NextVerb),
-            refuse: train.lane(work, outbox::RefuseVerb),
-            begin: train.lane(work, outbox::BeginVerb),
+            ingest: yard.lane(ingest, ingest::Ingest { ids: ids.clone() }),
+            settle: yard.lane(work, outbox::SettleVerb),
+            finish: yard.lane(work, turns::FinishVerb),
+            claim: yard.lane(work, turns::ClaimVerb),
+            next: yard.lane(work, outbox::NextVerb),
+            refuse: yard.lane(work, outbox::RefuseVerb),
+            begin: yard.lane(work, outbox::BeginVerb),
         };
-        tokio::spawn(train.run());
+        yard.start();
         Ok(Self { db, ids, clock, lanes: Arc::new(lanes) })
     }
 

@@ -4,14 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
-use sqlx::QueryBuilder;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
-use super::db::{Ts, Tx, on, read, row};
+use super::db::{Ts, Tx, read, row};
 use super::error::StoreError;
 use super::lane::Verb;
+use super::script::{Cell, Kind, Rows, Script};
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::outbound::{
     AttemptOutcome, MessageBody, NextSend, Refusal, SendCandidate, SendError, SendState, Settlement,
@@ -161,7 +161,6 @@ impl Store {
 }
 
 row! { struct ConversationRow { conversation_id: Uuid } }
-row! { struct MovedRow { id: Uuid } }
 row! {
     struct HeadRow {
         conversation_id: Uuid,
@@ -181,40 +180,40 @@ row! {
 }
 
 async fn next(tx: &mut Tx, requests: &[NextRequest]) -> Result<Vec<NextSend>, StoreError> {
-    let patience = |request: &NextRequest| SignedDuration::from_secs(request.unknown_deadline_seconds);
-    let Some(parked_since) = requests.iter().map(|request| request.now - patience(request)).min() else {
-        return Ok(Vec::new());
-    };
-    let rows: Vec<HeadRow> = on!(tx, |connection, D| {
-        // The rows are found through the index of open sends alone: given the chance, SQLite would walk through the
-        // whole history of a conversation instead.
-        let mut sql = QueryBuilder::<D>::new(
-            "SELECT n.* FROM
-                 (SELECT o.conversation_id, o.id, o.phone_number_id, o.to_kind, o.to_value, o.body, o.state, o.attempts,
-                         o.not_before, o.sending_at, o.ignores_opt_out, c.last_inbound_at, p.opted_out_at,
-                         row_number() OVER (PARTITION BY o.conversation_id ORDER BY o.id) AS place
-                  FROM outbound_messages o
-                  JOIN conversations c ON c.id = o.conversation_id
-                  JOIN contacts p ON p.id = c.contact_id
-                  WHERE o.id IN
-                      (SELECT h.id FROM outbound_messages h
-                       WHERE h.state IN ('queued', 'sending', 'unknown', 'held')
-                         AND h.state IN ('queued', 'sending', 'unknown') AND h.conversation_id IN (",
-        );
-        let mut list = sql.separated(", ");
-        for request in requests {
-            list.push_bind(request.conversation_id.0);
-        }
-        // What is parked holds up nobody: it must not fill the head of the line either.
-        sql.push(")) AND (o.state <> 'unknown' OR o.sending_at > ").push_bind(Ts(parked_since));
-        sql.push(")) n WHERE n.place <= ").push_bind(HEAD_ROWS_MAX).push(" ORDER BY n.conversation_id, n.id");
-        sql.build_query_as().persistent(false).fetch_all(connection).await?
-    });
+    let mut rows = Rows::new("wanted", &[("conversation_id", Kind::Id), ("parked_since", Kind::Instant)]);
+    for request in requests {
+        let patience = SignedDuration::from_secs(request.unknown_deadline_seconds);
+        rows.push([request.conversation_id.0.into(), (request.now - patience).into()]);
+    }
+    let rows: Vec<HeadRow> = rows.fetch(tx, &heads_sql()).await?;
     let mut heads: HashMap<Uuid, Vec<HeadRow>> = HashMap::new();
     for row in rows {
         heads.entry(row.conversation_id).or_default().push(row);
     }
     requests.iter().map(|request| first_in_line(request, heads.remove(&request.conversation_id.0))).collect()
+}
+
+/// The heads of outboxes.
+fn heads_sql() -> String {
+    // The rows are found through the index of open sends alone: given the chance, SQLite would walk through the whole
+    // history of a conversation instead. What is parked holds up nobody: it must not fill the head of the line either.
+    format!(
+        "SELECT n.* FROM
+             (SELECT o.conversation_id, o.id, o.phone_number_id, o.to_kind, o.to_value, o.body, o.state, o.attempts,
+                     o.not_before, o.sending_at, o.ignores_opt_out, c.last_inbound_at, p.opted_out_at,
+                     row_number() OVER (PARTITION BY o.conversation_id ORDER BY o.id) AS place
+              FROM outbound_messages o
+              JOIN wanted w ON w.conversation_id = o.conversation_id
+              JOIN conversations c ON c.id = o.conversation_id
+              JOIN contacts p ON p.id = c.contact_id
+              WHERE o.id IN
+                  (SELECT h.id FROM outbound_messages h
+                   WHERE h.state IN ('queued', 'sending', 'unknown', 'held')
+                     AND h.state IN ('queued', 'sending', 'unknown')
+                     AND h.conversation_id IN (SELECT conversation_id FROM wanted))
+                AND (o.state <> 'unknown' OR o.sending_at > w.parked_since)) n
+         WHERE n.place <= {HEAD_ROWS_MAX} ORDER BY n.conversation_id, n.id"
+    )
 }
 
 fn first_in_line(request: &NextRequest, head: Option<Vec<HeadRow>>) -> Result<NextSend, StoreError> {
@@ -251,75 +250,78 @@ fn read_candidate(conversation_id: ConversationId, row: HeadRow) -> Result<SendC
 }
 
 async fn begin(tx: &mut Tx, begins: &[Begin]) -> Result<Vec<bool>, StoreError> {
-    let moved: Vec<MovedRow> = on!(&mut *tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new("WITH v (conversation_id, id, attempts, at) AS (");
-        sql.push_values(begins, |mut row, begin| {
-            row.push_bind(begin.conversation_id.0)
-                .push_bind(begin.id.0)
-                .push_bind(begin.attempts)
-                .push_bind(Ts(begin.now));
-        });
-        // No other send of the conversation may be under way: two senders that met keep the order.
-        sql.push(
-            ") UPDATE outbound_messages SET state = 'sending', attempts = v.attempts + 1, sending_at = v.at,
-                   not_before = NULL, error = NULL, updated_at = v.at
-               FROM v
-               WHERE outbound_messages.conversation_id = v.conversation_id AND outbound_messages.id = v.id
-                 AND outbound_messages.state = 'queued' AND outbound_messages.attempts = v.attempts
-                 AND NOT EXISTS (SELECT 1 FROM outbound_messages s WHERE s.conversation_id = v.conversation_id
-                                 AND s.state IN ('queued', 'sending', 'unknown', 'held') AND s.state = 'sending')
-               RETURNING outbound_messages.id",
-        );
-        sql.build_query_as().persistent(false).fetch_all(connection).await?
-    });
-    let moved: HashSet<Uuid> = moved.into_iter().map(|row| row.id).collect();
-    let won: Vec<&Begin> = begins.iter().filter(|begin| moved.contains(&begin.id.0)).collect();
-    if !won.is_empty() {
-        on!(&mut *tx, |connection, D| {
-            let mut sql = QueryBuilder::<D>::new(
-                "INSERT INTO delivery_attempts (conversation_id, outbound_id, attempt, started_at) ",
-            );
-            sql.push_values(&won, |mut row, begin| {
-                row.push_bind(begin.conversation_id.0)
-                    .push_bind(begin.id.0)
-                    .push_bind(begin.attempts + 1)
-                    .push_bind(Ts(begin.now));
-            });
-            sql.build().persistent(false).execute(connection).await?;
-        });
+    const COLUMNS: &[(&str, Kind)] =
+        &[("conversation_id", Kind::Id), ("id", Kind::Id), ("attempts", Kind::Whole), ("begun_at", Kind::Instant)];
+    let mut rows = Rows::new("begins", COLUMNS);
+    for begin in begins {
+        rows.push([
+            begin.conversation_id.0.into(),
+            begin.id.0.into(),
+            begin.attempts.into(),
+            begin.now.into(),
+        ]);
     }
+    let mut script = Script::default();
+    let rows = script.batch(rows);
+    let moved = script.ask(
+        &[rows],
+        // No other send of the conversation may be under way: two senders that met keep the order.
+        "UPDATE outbound_messages SET state = 'sending', attempts = begins.attempts + 1,
+             sending_at = begins.begun_at, not_before = NULL, error = NULL, updated_at = begins.begun_at
+         FROM begins
+         WHERE outbound_messages.conversation_id = begins.conversation_id AND outbound_messages.id = begins.id
+           AND outbound_messages.state = 'queued' AND outbound_messages.attempts = begins.attempts
+           AND NOT EXISTS (SELECT 1 FROM outbound_messages s
+                           WHERE s.state IN ('queued', 'sending', 'unknown', 'held') AND s.state = 'sending'
+                             AND s.conversation_id = begins.conversation_id)
+         RETURNING outbound_messages.id AS id",
+    );
+    let moved = script.run(tx).await?.of(moved);
     let mut answered = HashSet::new();
     Ok(begins.iter().map(|begin| moved.contains(&begin.id.0) && answered.insert(begin.id)).collect())
 }
 
 async fn refuse(tx: &mut Tx, refusals: &[Refuse]) -> Result<Vec<Moved>, StoreError> {
-    let moved: Vec<MovedRow> = on!(&mut *tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new("WITH v (conversation_id, id, attempts, state, error, request, at) AS (");
-        sql.push_values(refusals, |mut row, refuse| {
-            let (state, error, request) = match &refuse.refusal {
-                Refusal::Hold(error) => (SendState::Held, Some(error), None),
-                Refusal::Suppress { request } => (SendState::Suppressed, None, Some(request)),
-                Refusal::Cancel(error) => (SendState::Cancelled, Some(error), None),
-            };
-            row.push_bind(refuse.conversation_id.0)
-                .push_bind(refuse.id.0)
-                .push_bind(refuse.attempts)
-                .push_bind(state.as_str())
-                .push_bind(error.map(Json))
-                .push_bind(request.map(Json))
-                .push_bind(Ts(refuse.now));
-        });
-        sql.push(
-            ") UPDATE outbound_messages SET state = v.state, error = v.error, request = v.request, updated_at = v.at
-               FROM v
-               WHERE outbound_messages.conversation_id = v.conversation_id AND outbound_messages.id = v.id
-                 AND outbound_messages.state = 'queued' AND outbound_messages.attempts = v.attempts
-               RETURNING outbound_messages.id",
-        );
-        sql.build_query_as().persistent(false).fetch_all(connection).await?
-    });
-    let moved: HashSet<Uuid> = moved.into_iter().map(|row| row.id).collect();
-    let waiting = waiting(tx, refusals.iter().map(|refuse| refuse.conversation_id)).await?;
+    const COLUMNS: &[(&str, Kind)] = &[
+        ("conversation_id", Kind::Id),
+        ("id", Kind::Id),
+        ("attempts", Kind::Whole),
+        ("state", Kind::Text),
+        ("error", Kind::Json),
+        ("request", Kind::Json),
+        ("refused_at", Kind::Instant),
+    ];
+    let mut rows = Rows::new("refusals", COLUMNS);
+    for refuse in refusals {
+        let (state, error, request) = match &refuse.refusal {
+            Refusal::Hold(error) => (SendState::Held, Some(error), None),
+            Refusal::Suppress { request } => (SendState::Suppressed, None, Some(request)),
+            Refusal::Cancel(error) => (SendState::Cancelled, Some(error), None),
+        };
+        rows.push([
+            refuse.conversation_id.0.into(),
+            refuse.id.0.into(),
+            refuse.attempts.into(),
+            state.as_str().into(),
+            Cell::json_or_null(error)?,
+            Cell::json_or_null(request)?,
+            refuse.now.into(),
+        ]);
+    }
+    let mut script = Script::default();
+    let rows = script.batch(rows);
+    let moved = script.ask(
+        &[rows],
+        "UPDATE outbound_messages SET state = refusals.state, error = refusals.error, request = refusals.request,
+             updated_at = refusals.refused_at
+         FROM refusals
+         WHERE outbound_messages.conversation_id = refusals.conversation_id AND outbound_messages.id = refusals.id
+           AND outbound_messages.state = 'queued' AND outbound_messages.attempts = refusals.attempts
+         RETURNING outbound_messages.id AS id",
+    );
+    let waiting = script.ask(&[rows], waiting_beside("refusals"));
+    let mut answers = script.run(tx).await?;
+    let (moved, waiting) = (answers.of(moved), answers.of(waiting));
     let outcome = |refuse: &Refuse| Moved {
         moved: moved.contains(&refuse.id.0),
         more_waiting: waiting.contains(&refuse.conversation_id.0),
@@ -327,25 +329,15 @@ async fn refuse(tx: &mut Tx, refusals: &[Refuse]) -> Result<Vec<Moved>, StoreErr
     Ok(refusals.iter().map(outcome).collect())
 }
 
-/// Which of these conversations (at least one) have something in their outbox.
-pub(super) async fn waiting(
-    tx: &mut Tx,
-    conversations: impl Iterator<Item = ConversationId>,
-) -> Result<HashSet<Uuid>, StoreError> {
-    let rows: Vec<ConversationRow> = on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new(
-            "SELECT DISTINCT conversation_id FROM outbound_messages
-             WHERE state IN ('queued', 'sending', 'unknown', 'held') AND state IN ('queued', 'sending', 'unknown')
-               AND conversation_id IN (",
-        );
-        let mut list = sql.separated(", ");
-        for conversation in conversations {
-            list.push_bind(conversation.0);
-        }
-        sql.push(")");
-        sql.build_query_as().persistent(false).fetch_all(connection).await?
-    });
-    Ok(rows.into_iter().map(|row| row.conversation_id).collect())
+/// Asks which conversations of a batch (columns `conversation_id`, `id`) have something in their outbox beside the rows
+/// that the batch itself moves.
+pub(super) fn waiting_beside(batch: &str) -> String {
+    format!(
+        "SELECT DISTINCT o.conversation_id AS id FROM outbound_messages o
+         WHERE o.state IN ('queued', 'sending', 'unknown', 'held') AND o.state IN ('queued', 'sending', 'unknown')
+           AND o.conversation_id IN (SELECT conversation_id FROM {batch})
+           AND NOT EXISTS (SELECT 1 FROM {batch} b WHERE b.id = o.id)"
+    )
 }
 
 /// How an outcome stands in the row.
@@ -372,97 +364,93 @@ fn written(settle: &Settle) -> Written<'_> {
 }
 
 async fn settle(tx: &mut Tx, settlements: &[Settle]) -> Result<Vec<Moved>, StoreError> {
-    let rows: Vec<Written<'_>> = settlements.iter().map(written).collect();
-    let moved = move_rows(tx, &rows).await?;
-    // A status may have been quicker than the answer to the call: the row keeps its place on the ladder and learns
-    // WhatsApp's id.
-    name_rows(tx, &rows).await?;
-    close_attempts(tx, &rows).await?;
-    let waiting = waiting(tx, rows.iter().map(|one| one.settlement.conversation_id)).await?;
+    const COLUMNS: &[(&str, Kind)] = &[
+        ("conversation_id", Kind::Id),
+        ("id", Kind::Id),
+        ("attempt", Kind::Whole),
+        ("state", Kind::Text),
+        ("not_before", Kind::Instant),
+        ("provider_message_id", Kind::Text),
+        ("error", Kind::Json),
+        ("outcome", Kind::Text),
+        ("http_status", Kind::Whole),
+        ("begun_at", Kind::Instant),
+        ("settled_at", Kind::Instant),
+    ];
+    let mut rows = Rows::new("settled", COLUMNS);
+    let written: Vec<Written<'_>> = settlements.iter().map(written).collect();
+    for one in &written {
+        rows.push([
+            one.settlement.conversation_id.0.into(),
+            one.settlement.outbound_id.0.into(),
+            one.settlement.attempt.into(),
+            one.state.as_str().into(),
+            one.not_before.into(),
+            one.provider_message_id.into(),
+            Cell::json_or_null(one.error)?,
+            outcome_word(&one.settlement.outcome).into(),
+            one.settlement.http_status.into(),
+            one.settlement.begun_at.into(),
+            one.at.into(),
+        ]);
+    }
+    let mut script = Script::default();
+    let rows = script.batch(rows);
+    // Only the attempt that is under way moves its row, or the late truth about one that was declared unknown.
+    let moved = script.ask(
+        &[rows],
+        "UPDATE outbound_messages SET state = settled.state, not_before = settled.not_before, error = settled.error,
+             provider_message_id = coalesce(settled.provider_message_id, outbound_messages.provider_message_id),
+             updated_at = settled.settled_at
+         FROM settled
+         WHERE outbound_messages.conversation_id = settled.conversation_id AND outbound_messages.id = settled.id
+           AND outbound_messages.state IN ('sending', 'unknown') AND outbound_messages.attempts = settled.attempt
+         RETURNING outbound_messages.id AS id",
+    );
+    script.step(&[rows], ATTEMPTS);
+    let waiting = script.ask(&[rows], waiting_beside("settled"));
+    let mut answers = script.run(tx).await?;
+    let (moved, waiting) = (answers.of(moved), answers.of(waiting));
+    name_rows(tx, written.iter().filter(|one| !moved.contains(&one.settlement.outbound_id.0))).await?;
     let outcome = |one: &Written<'_>| Moved {
         moved: moved.contains(&one.settlement.outbound_id.0),
-        more_waiting: waiting.contains(&one.settlement.conversation_id.0),
+        more_waiting: one.state.is_in_line() || waiting.contains(&one.settlement.conversation_id.0),
     };
-    Ok(rows.iter().map(outcome).collect())
+    Ok(written.iter().map(outcome).collect())
 }
 
-/// Only the attempt that is under way moves its row, or the late truth about one that was declared unknown.
-async fn move_rows(tx: &mut Tx, rows: &[Written<'_>]) -> Result<HashSet<Uuid>, StoreError> {
-    let moved: Vec<MovedRow> = on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new(
-            "WITH v (conversation_id, id, attempt, state, not_before, provider_message_id, error, at) AS (",
-        );
-        sql.push_values(rows, |mut row, one| {
-            row.push_bind(one.settlement.conversation_id.0)
-                .push_bind(one.settlement.outbound_id.0)
-                .push_bind(one.settlement.attempt)
-                .push_bind(one.state.as_str())
-                .push_bind(one.not_before.map(Ts))
-                .push_bind(one.provider_message_id)
-                .push_bind(one.error.map(Json))
-                .push_bind(Ts(one.at));
-        });
-        sql.push(
-            ") UPDATE outbound_messages SET state = v.state, not_before = v.not_before, error = v.error,
-                   provider_message_id = coalesce(v.provider_message_id, outbound_messages.provider_message_id),
-                   updated_at = v.at
-               FROM v
-               WHERE outbound_messages.conversation_id = v.conversation_id AND outbound_messages.id = v.id
-                 AND outbound_messages.state IN ('sending', 'unknown') AND outbound_messages.attempts = v.attempt
-               RETURNING outbound_messages.id",
-        );
-        sql.build_query_as().persistent(false).fetch_all(connection).await?
-    });
-    Ok(moved.into_iter().map(|row| row.id).collect())
-}
+/// An attempt is written when it is over; until then the row itself says since when it is under way. Its end may be told
+/// twice: given up as unknown, and settled after all.
+const ATTEMPTS: &str = "INSERT INTO delivery_attempts
+         (conversation_id, outbound_id, attempt, started_at, finished_at, outcome, http_status, error)
+     SELECT conversation_id, id, attempt, begun_at, settled_at, outcome, http_status, error FROM settled WHERE true
+     ON CONFLICT (conversation_id, outbound_id, attempt) DO UPDATE SET finished_at = excluded.finished_at,
+         outcome = excluded.outcome, http_status = excluded.http_status, error = excluded.error";
 
-async fn name_rows(tx: &mut Tx, rows: &[Written<'_>]) -> Result<(), StoreError> {
-    let accepted: Vec<_> = rows.iter().filter_map(|one| Some((one.settlement, one.provider_message_id?))).collect();
-    if accepted.is_empty() {
-        return Ok(());
+/// A status was quicker than the answer to the call: the row keeps its place on the ladder and learns WhatsApp's id.
+async fn name_rows<'a>(tx: &mut Tx, overtaken: impl Iterator<Item = &'a Written<'a>>) -> Result<(), StoreError> {
+    const COLUMNS: &[(&str, Kind)] =
+        &[("conversation_id", Kind::Id), ("id", Kind::Id), ("provider_message_id", Kind::Text)];
+    let mut rows = Rows::new("named", COLUMNS);
+    for one in overtaken {
+        if let Some(provider_message_id) = one.provider_message_id {
+            let settlement = one.settlement;
+            rows.push([
+                settlement.conversation_id.0.into(),
+                settlement.outbound_id.0.into(),
+                provider_message_id.into(),
+            ]);
+        }
     }
-    on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new("WITH v (conversation_id, id, provider_message_id) AS (");
-        sql.push_values(&accepted, |mut row, (settlement, provider_message_id)| {
-            row.push_bind(settlement.conversation_id.0)
-                .push_bind(settlement.outbound_id.0)
-                .push_bind(*provider_message_id);
-        });
-        sql.push(
-            ") UPDATE outbound_messages SET provider_message_id = v.provider_message_id
-               FROM v
-               WHERE outbound_messages.conversation_id = v.conversation_id AND outbound_messages.id = v.id
-                 AND outbound_messages.provider_message_id IS NULL",
-        );
-        sql.build().persistent(false).execute(connection).await?;
-    });
-    Ok(())
-}
-
-async fn close_attempts(tx: &mut Tx, rows: &[Written<'_>]) -> Result<(), StoreError> {
-    on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new(
-            "WITH v (conversation_id, outbound_id, attempt, outcome, http_status, error, at) AS (",
-        );
-        sql.push_values(rows, |mut row, one| {
-            row.push_bind(one.settlement.conversation_id.0)
-                .push_bind(one.settlement.outbound_id.0)
-                .push_bind(one.settlement.attempt)
-                .push_bind(outcome_word(&one.settlement.outcome))
-                .push_bind(one.settlement.http_status)
-                .push_bind(one.error.map(Json))
-                .push_bind(Ts(one.at));
-        });
-        sql.push(
-            ") UPDATE delivery_attempts SET finished_at = v.at, outcome = v.outcome, http_status = v.http_status,
-                   error = v.error
-               FROM v
-               WHERE delivery_attempts.conversation_id = v.conversation_id
-                 AND delivery_attempts.outbound_id = v.outbound_id AND delivery_attempts.attempt = v.attempt",
-        );
-        sql.build().persistent(false).execute(connection).await?;
-    });
-    Ok(())
+    let mut script = Script::default();
+    let rows = script.batch(rows);
+    script.step(
+        &[rows],
+        "UPDATE outbound_messages SET provider_message_id = named.provider_message_id FROM named
+         WHERE outbound_messages.conversation_id = named.conversation_id AND outbound_messages.id = named.id
+           AND outbound_messages.provider_message_id IS NULL",
+    );
+    script.run(tx).await.map(drop)
 }
 
 fn outcome_word(outcome: &AttemptOutcome) -> &'static str {

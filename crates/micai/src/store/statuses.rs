@@ -4,44 +4,42 @@
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
-use sqlx::QueryBuilder;
-use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::db::{Ts, Tx, on, row};
+use super::db::{Tx, row};
 use super::error::StoreError;
-use super::outbox;
+use super::outbox::waiting_beside;
+use super::script::{Cell, Kind, Question, Rows, Script};
 use crate::domain::inbound::NewStatus;
 use crate::domain::outbound::{DeliveryStatus, Price, SendError};
 use crate::ids::{ConversationId, Ids, OutboundId};
 
-/// Stores the statuses, applies those that are new, and returns the conversations whose outbox may go on.
-pub(super) async fn apply(
+/// Finds the ledger row that each status speaks of.
+pub(super) async fn locate<'a>(
     tx: &mut Tx,
     ids: &Ids,
-    statuses: &[(&NewStatus, Timestamp)],
-) -> Result<Vec<ConversationId>, StoreError> {
-    if statuses.is_empty() {
-        return Ok(Vec::new());
-    }
+    statuses: &[(&'a NewStatus, Timestamp)],
+) -> Result<Vec<Located<'a>>, StoreError> {
     let ledger = find_rows(tx, statuses).await?;
-    let located: Vec<Located<'_>> = statuses
-        .iter()
-        .map(|(status, received_at)| Located {
-            id: ids.uuid(*received_at),
-            status,
-            received_at: *received_at,
-            row: status.callback.or_else(|| ledger.get(status.provider_message_id.as_str()).copied()),
-        })
-        .collect();
-    let new = insert_events(tx, &located).await?;
-    let moves = fold(located.iter().filter(|one| new.contains(&one.id)));
-    move_rows(tx, &moves).await?;
-    waiting_behind(tx, &moves).await
+    let locate = |(status, received_at): &(&'a NewStatus, Timestamp)| Located {
+        id: ids.uuid(*received_at),
+        status,
+        received_at: *received_at,
+        row: status.callback.or_else(|| ledger.get(status.provider_message_id.as_str()).copied()),
+    };
+    Ok(statuses.iter().map(locate).collect())
+}
+
+/// Stores the statuses and moves their rows. Answers with the conversations whose outbox may go on.
+///
+/// A status that came before moves nothing: a row only climbs.
+pub(super) fn apply<'a>(script: &mut Script<'a>, located: &[Located<'a>]) -> Result<Question, StoreError> {
+    insert_events(script, located)?;
+    move_rows(script, &fold(located))
 }
 
 /// A status with the ledger row it speaks of; `None` for messages that somebody else sent from our number.
-struct Located<'a> {
+pub(super) struct Located<'a> {
     id: Uuid,
     status: &'a NewStatus,
     received_at: Timestamp,
@@ -59,7 +57,6 @@ struct Move<'a> {
 }
 
 row! { struct LedgerRow { conversation_id: Uuid, id: Uuid, provider_message_id: String } }
-row! { struct EventRow { id: Uuid } }
 
 async fn find_rows(
     tx: &mut Tx,
@@ -70,54 +67,67 @@ async fn find_rows(
         .filter(|(status, _)| status.callback.is_none())
         .map(|(status, _)| status.provider_message_id.as_str())
         .collect();
-    if unnamed.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let rows: Vec<LedgerRow> = on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new(
-            "SELECT conversation_id, id, provider_message_id FROM outbound_messages WHERE provider_message_id IN (",
-        );
-        let mut list = sql.separated(", ");
-        for provider_message_id in &unnamed {
-            list.push_bind(*provider_message_id);
-        }
-        sql.push(")");
-        sql.build_query_as().persistent(false).fetch_all(connection).await?
-    });
+    let mut wanted = Rows::new("wanted", &[("provider_message_id", Kind::Text)]);
+    unnamed.into_iter().for_each(|id| wanted.push([id.into()]));
+    let rows: Vec<LedgerRow> = wanted
+        .fetch(
+            tx,
+            "SELECT o.conversation_id, o.id, o.provider_message_id FROM wanted w CROSS JOIN outbound_messages o
+             WHERE o.provider_message_id IS NOT NULL AND o.provider_message_id = w.provider_message_id",
+        )
+        .await?;
     Ok(rows
         .into_iter()
         .map(|row| (row.provider_message_id, (ConversationId(row.conversation_id), OutboundId(row.id))))
         .collect())
 }
 
-async fn insert_events(tx: &mut Tx, located: &[Located<'_>]) -> Result<HashSet<Uuid>, StoreError> {
-    let rows: Vec<EventRow> = on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new(
-            "INSERT INTO delivery_events
-                 (id, phone_number_id, provider_message_id, status, recipient, conversation_id, outbound_id,
-                  occurred_at, received_at, error, price) ",
-        );
-        sql.push_values(located, |mut row, one| {
-            row.push_bind(one.id)
-                .push_bind(&one.status.phone_number_id)
-                .push_bind(&one.status.provider_message_id)
-                .push_bind(one.status.status.as_str())
-                .push_bind(&one.status.recipient)
-                .push_bind(one.row.map(|(conversation, _)| conversation.0))
-                .push_bind(one.row.map(|(_, outbound)| outbound.0))
-                .push_bind(Ts(one.status.occurred_at.unwrap_or(one.received_at)))
-                .push_bind(Ts(one.received_at))
-                .push_bind(one.status.error.as_ref().map(Json))
-                .push_bind(one.status.price.as_ref().map(Json));
-        });
-        sql.push(" ON CONFLICT (provider_message_id, status, recipient) DO NOTHING RETURNING id");
-        sql.build_query_as().persistent(false).fetch_all(connection).await?
-    });
-    Ok(rows.into_iter().map(|row| row.id).collect())
+fn insert_events<'a>(script: &mut Script<'a>, located: &[Located<'a>]) -> Result<(), StoreError> {
+    const COLUMNS: &[(&str, Kind)] = &[
+        ("id", Kind::Id),
+        ("phone_number_id", Kind::Text),
+        ("provider_message_id", Kind::Text),
+        ("status", Kind::Text),
+        ("recipient", Kind::Text),
+        ("conversation_id", Kind::Id),
+        ("outbound_id", Kind::Id),
+        ("occurred_at", Kind::Instant),
+        ("received_at", Kind::Instant),
+        ("error", Kind::Json),
+        ("price", Kind::Json),
+    ];
+    let mut rows = Rows::new("statuses", COLUMNS);
+    for one in located {
+        rows.push([
+            one.id.into(),
+            (&one.status.phone_number_id).into(),
+            (&one.status.provider_message_id).into(),
+            one.status.status.as_str().into(),
+            (&one.status.recipient).into(),
+            one.row.map(|(conversation, _)| conversation.0).into(),
+            one.row.map(|(_, outbound)| outbound.0).into(),
+            one.status.occurred_at.unwrap_or(one.received_at).into(),
+            one.received_at.into(),
+            Cell::json_or_null(one.status.error.as_ref())?,
+            Cell::json_or_null(one.status.price.as_ref())?,
+        ]);
+    }
+    let rows = script.batch(rows);
+    script.step(
+        &[rows],
+        "INSERT INTO delivery_events
+             (id, phone_number_id, provider_message_id, status, recipient, conversation_id, outbound_id,
+              occurred_at, received_at, error, price)
+         SELECT id, phone_number_id, provider_message_id, status, recipient, conversation_id, outbound_id,
+              occurred_at, received_at, error, price
+         FROM statuses WHERE true
+         ON CONFLICT (provider_message_id, status, recipient) DO NOTHING",
+    );
+    Ok(())
 }
 
 /// One move a row: several statuses of a message in one batch would otherwise race inside the statement.
-fn fold<'a>(located: impl Iterator<Item = &'a Located<'a>>) -> Vec<Move<'a>> {
+fn fold<'a>(located: &[Located<'a>]) -> Vec<Move<'a>> {
     let mut moves: HashMap<(ConversationId, OutboundId), Move<'a>> = HashMap::new();
     for one in located {
         let Some(row) = one.row else { continue };
@@ -157,51 +167,48 @@ fn goes_further(next: DeliveryStatus, held: DeliveryStatus) -> bool {
 
 /// Moves the rows. Any status but `failed` proves acceptance, so it also moves a row that waits for another attempt, one
 /// whose fate was unknown, and one that was given up on without an answer. `failed` after acceptance is final.
-async fn move_rows(tx: &mut Tx, moves: &[Move<'_>]) -> Result<(), StoreError> {
-    if moves.is_empty() {
-        return Ok(());
+///
+/// Answers with their conversations in which more waits to be sent.
+fn move_rows<'a>(script: &mut Script<'a>, moves: &[Move<'a>]) -> Result<Question, StoreError> {
+    const COLUMNS: &[(&str, Kind)] = &[
+        ("conversation_id", Kind::Id),
+        ("id", Kind::Id),
+        ("state", Kind::Text),
+        ("below_rank", Kind::Whole),
+        ("provider_message_id", Kind::Text),
+        ("error", Kind::Json),
+        ("price", Kind::Json),
+        ("moved_at", Kind::Instant),
+    ];
+    let mut rows = Rows::new("moves", COLUMNS);
+    for one in moves {
+        rows.push([
+            one.row.0.0.into(),
+            one.row.1.0.into(),
+            one.status.as_str().into(),
+            one.status.applies_below_rank().into(),
+            one.provider_message_id.into(),
+            Cell::json_or_null(one.error)?,
+            Cell::json_or_null(one.price)?,
+            one.at.into(),
+        ]);
     }
-    on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new(
-            "WITH v (conversation_id, id, state, below_rank, provider_message_id, error, price, at) AS (",
-        );
-        sql.push_values(moves, |mut row, one| {
-            row.push_bind(one.row.0.0)
-                .push_bind(one.row.1.0)
-                .push_bind(one.status.as_str())
-                .push_bind(one.status.applies_below_rank())
-                .push_bind(one.provider_message_id)
-                .push_bind(one.error.map(Json))
-                .push_bind(one.price.map(Json))
-                .push_bind(Ts(one.at));
-        });
-        sql.push(
-            ") UPDATE outbound_messages SET
-                   state = v.state,
-                   provider_message_id = coalesce(outbound_messages.provider_message_id, v.provider_message_id),
-                   error = v.error,
-                   price = coalesce(v.price, outbound_messages.price),
-                   updated_at = v.at
-               FROM v
-               WHERE outbound_messages.conversation_id = v.conversation_id AND outbound_messages.id = v.id
-                 AND outbound_messages.attempts > 0
-                 AND CASE outbound_messages.state
-                         WHEN 'sent' THEN 1 WHEN 'delivered' THEN 2 WHEN 'read' THEN 3 WHEN 'played' THEN 4
-                         WHEN 'failed' THEN
-                             CASE WHEN outbound_messages.provider_message_id IS NULL THEN 0 ELSE 9 END
-                         ELSE 0 END < v.below_rank",
-        );
-        sql.build().persistent(false).execute(connection).await?;
-    });
-    Ok(())
-}
-
-/// Conversations of moved rows in which more waits to be sent.
-async fn waiting_behind(tx: &mut Tx, moves: &[Move<'_>]) -> Result<Vec<ConversationId>, StoreError> {
-    let touched: HashSet<ConversationId> = moves.iter().map(|one| one.row.0).collect();
-    if touched.is_empty() {
-        return Ok(Vec::new());
-    }
-    let waiting = outbox::waiting(tx, touched.into_iter()).await?;
-    Ok(waiting.into_iter().map(ConversationId).collect())
+    let rows = script.batch(rows);
+    script.step(
+        &[rows],
+        "UPDATE outbound_messages SET
+             state = moves.state,
+             provider_message_id = coalesce(outbound_messages.provider_message_id, moves.provider_message_id),
+             error = moves.error,
+             price = coalesce(moves.price, outbound_messages.price),
+             updated_at = moves.moved_at
+         FROM moves
+         WHERE outbound_messages.conversation_id = moves.conversation_id AND outbound_messages.id = moves.id
+           AND outbound_messages.attempts > 0
+           AND CASE outbound_messages.state
+                   WHEN 'sent' THEN 1 WHEN 'delivered' THEN 2 WHEN 'read' THEN 3 WHEN 'played' THEN 4
+                   WHEN 'failed' THEN CASE WHEN outbound_messages.provider_message_id IS NULL THEN 0 ELSE 9 END
+                   ELSE 0 END < moves.below_rank",
+    );
+    Ok(script.ask(&[rows], waiting_beside("moves")))
 }

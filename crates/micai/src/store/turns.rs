@@ -1,10 +1,9 @@
 //! Turns: the lease on a conversation with what waits in it, and the one commit that ends a turn.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
-use sqlx::QueryBuilder;
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -12,10 +11,11 @@ use super::Store;
 use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
 use super::lane::Verb;
+use super::script::{Cell, Kind, Question, Rows, Script};
 use crate::domain::agent::{AgentId, DEFAULT_AGENT_ID};
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::conversation::ConversationMode;
-use crate::domain::inbound::{InboundState, MessageNature, PendingMessage};
+use crate::domain::inbound::{MessageNature, PendingMessage};
 use crate::domain::outbound::SendState;
 use crate::domain::turn::{Claim, Effect, FinishOutcome, FinishedTurn};
 use crate::ids::{ContactId, ConversationId, InboundId};
@@ -150,20 +150,15 @@ impl Store {
 }
 
 row! { struct IdRow { id: Uuid } }
-row! { struct LeaseRow { id: Uuid, lease_token: i64 } }
 row! {
-    struct ContextRow {
-        id: Uuid,
+    struct ClaimedRow {
+        conversation_id: Uuid,
         contact_id: Uuid,
+        lease_token: i64,
         mode: String,
         opted_out_at: Option<Ts>,
         agent_id: String,
         agent_version: i64,
-    }
-}
-row! {
-    struct PendingRow {
-        conversation_id: Uuid,
         id: Uuid,
         provider_message_id: String,
         kind: String,
@@ -181,98 +176,84 @@ row! {
 }
 
 async fn claim(tx: &mut Tx, requests: &[ClaimRequest]) -> Result<Vec<Option<Claim>>, StoreError> {
-    let Some(now) = requests.iter().map(|request| request.now).max() else { return Ok(Vec::new()) };
-    let lease_seconds = requests.iter().map(|request| request.lease_seconds).max().unwrap_or_default();
-    let leases = take_leases(tx, requests, now, now + SignedDuration::from_secs(lease_seconds)).await?;
-    let mut claims = HashMap::new();
-    if !leases.is_empty() {
-        let ids: Vec<Uuid> = leases.iter().map(|lease| lease.id).collect();
-        let mut pending = load_pending(tx, &ids).await?;
-        for context in load_contexts(tx, &ids).await? {
-            let Some(lease) = leases.iter().find(|lease| lease.id == context.id) else { continue };
-            let pending = pending.remove(&context.id).unwrap_or_default();
-            claims.insert(context.id, assemble(context, lease.lease_token, pending)?);
+    let leased = take_leases(tx, requests).await?;
+    let mut rows = Rows::new("leased", &[("id", Kind::Id), ("default_agent", Kind::Text)]);
+    leased.iter().for_each(|id| rows.push([(*id).into(), DEFAULT_AGENT_ID.into()]));
+    let rows: Vec<ClaimedRow> = rows.fetch(tx, &claimed_sql()).await?;
+    let mut claims: HashMap<Uuid, Claim> = HashMap::new();
+    for row in rows {
+        match claims.get_mut(&row.conversation_id) {
+            Some(claim) => claim.pending.push(read_pending(row)?),
+            None => {
+                claims.insert(row.conversation_id, read_claim(row)?);
+            }
         }
     }
     Ok(requests.iter().map(|request| claims.remove(&request.conversation_id.0)).collect())
 }
 
-async fn take_leases(
-    tx: &mut Tx,
-    requests: &[ClaimRequest],
-    now: Timestamp,
-    until: Timestamp,
-) -> Result<Vec<LeaseRow>, StoreError> {
-    Ok(on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new("UPDATE conversations SET lease_token = lease_token + 1, lease_until = ");
-        sql.push_bind(Ts(until));
-        sql.push(" WHERE id IN (");
-        let mut list = sql.separated(", ");
-        for request in requests {
-            list.push_bind(request.conversation_id.0);
-        }
-        sql.push(") AND (lease_until IS NULL OR lease_until <= ").push_bind(Ts(now));
-        sql.push(
-            ") AND EXISTS (SELECT 1 FROM inbound_messages m
-                           WHERE m.conversation_id = conversations.id AND m.state = 'pending')
-             RETURNING id, lease_token",
-        );
-        sql.build_query_as().persistent(false).fetch_all(connection).await?
-    }))
-}
-
-async fn load_contexts(tx: &mut Tx, conversations: &[Uuid]) -> Result<Vec<ContextRow>, StoreError> {
-    Ok(on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new(
-            "SELECT c.id, c.contact_id, c.mode, p.opted_out_at, a.id AS agent_id, a.version AS agent_version
-             FROM conversations c
-             JOIN contacts p ON p.id = c.contact_id
-             -- A binding is the person's: it also counts in a conversation that began on another number later.
-             JOIN agents a ON a.id = coalesce(c.agent_id,
-                 (SELECT o.agent_id FROM conversations o WHERE o.contact_id = c.contact_id AND o.agent_id IS NOT NULL
-                  ORDER BY o.id DESC LIMIT 1), ",
-        );
-        sql.push_bind(DEFAULT_AGENT_ID).push(") WHERE c.id IN (");
-        let mut list = sql.separated(", ");
-        for conversation in conversations {
-            list.push_bind(conversation);
-        }
-        sql.push(")");
-        sql.build_query_as().persistent(false).fetch_all(connection).await?
-    }))
-}
-
-async fn load_pending(tx: &mut Tx, conversations: &[Uuid]) -> Result<HashMap<Uuid, Vec<PendingMessage>>, StoreError> {
-    let rows: Vec<PendingRow> = on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new(
-            "SELECT q.*,
-                 EXISTS (SELECT 1 FROM inbound_messages t WHERE t.conversation_id = q.conversation_id
-                         AND t.target_provider_message_id IS NOT NULL
-                         AND t.target_provider_message_id = q.provider_message_id AND t.nature = 'revoke') AS revoked,
-                 EXISTS (SELECT 1 FROM inbound_messages t WHERE t.conversation_id = q.conversation_id
-                         AND t.target_provider_message_id IS NOT NULL
-                         AND t.target_provider_message_id = q.provider_message_id AND t.nature = 'edit') AS edited
-             FROM (SELECT m.conversation_id, m.id, m.provider_message_id, m.kind, m.nature, m.text,
-                       m.target_provider_message_id, m.reply_to_kind, m.reply_to, m.sent_at, m.received_at, m.failures,
-                       row_number() OVER (PARTITION BY m.conversation_id ORDER BY m.id) AS place
-                   FROM inbound_messages m
-                   WHERE m.state = 'pending' AND m.conversation_id IN (",
-        );
-        let mut list = sql.separated(", ");
-        for conversation in conversations {
-            list.push_bind(conversation);
-        }
-        sql.push(")) q WHERE q.place <= ").push_bind(TURN_MESSAGES_MAX).push(" ORDER BY q.conversation_id, q.id");
-        sql.build_query_as().persistent(false).fetch_all(connection).await?
-    });
-    let mut pending: HashMap<Uuid, Vec<PendingMessage>> = HashMap::new();
-    for row in rows {
-        pending.entry(row.conversation_id).or_default().push(read_pending(row)?);
+/// Takes the free leases among those asked for, where something waits.
+async fn take_leases(tx: &mut Tx, requests: &[ClaimRequest]) -> Result<Vec<Uuid>, StoreError> {
+    let mut rows = Rows::new("wanted", &[("id", Kind::Id), ("now", Kind::Instant), ("lease_until", Kind::Instant)]);
+    // Each once, and sorted, so that two transactions lock the rows in the same order.
+    let sorted: BTreeMap<ConversationId, &ClaimRequest> =
+        requests.iter().map(|request| (request.conversation_id, request)).collect();
+    for (id, request) in sorted {
+        let until = request.now + SignedDuration::from_secs(request.lease_seconds);
+        rows.push([id.0.into(), request.now.into(), until.into()]);
     }
-    Ok(pending)
+    // Postgres: a row that somebody is writing is left out rather than waited for. Whoever commits a message to it
+    // announces it again.
+    let unlocked = match tx {
+        Tx::Pg(_) => {
+            " AND conversations.id IN (SELECT c.id FROM conversations c JOIN wanted w ON w.id = c.id
+                                       FOR UPDATE OF c SKIP LOCKED)"
+        }
+        Tx::Lite(_) => "",
+    };
+    let mut script = Script::default();
+    let wanted = script.batch(rows);
+    let leased = script.ask(
+        &[wanted],
+        format!(
+            "UPDATE conversations SET lease_token = conversations.lease_token + 1, lease_until = wanted.lease_until
+             FROM wanted
+             WHERE conversations.id = wanted.id
+               AND (conversations.lease_until IS NULL OR conversations.lease_until <= wanted.now)
+               AND EXISTS (SELECT 1 FROM inbound_messages m
+                           WHERE m.state = 'pending' AND m.conversation_id = wanted.id){unlocked}
+             RETURNING conversations.id AS id"
+        ),
+    );
+    Ok(script.run(tx).await?.of(leased).into_iter().collect())
 }
 
-fn read_pending(row: PendingRow) -> Result<PendingMessage, StoreError> {
+/// What waits in leased conversations, oldest first, and who is to answer it.
+fn claimed_sql() -> String {
+    format!(
+        "SELECT q.*, c.contact_id, c.lease_token, c.mode, p.opted_out_at, a.id AS agent_id, a.version AS agent_version,
+             EXISTS (SELECT 1 FROM inbound_messages t WHERE t.conversation_id = q.conversation_id
+                     AND t.target_provider_message_id IS NOT NULL
+                     AND t.target_provider_message_id = q.provider_message_id AND t.nature = 'revoke') AS revoked,
+             EXISTS (SELECT 1 FROM inbound_messages t WHERE t.conversation_id = q.conversation_id
+                     AND t.target_provider_message_id IS NOT NULL
+                     AND t.target_provider_message_id = q.provider_message_id AND t.nature = 'edit') AS edited
+         FROM (SELECT m.conversation_id, m.id, m.provider_message_id, m.kind, m.nature, m.text,
+                   m.target_provider_message_id, m.reply_to_kind, m.reply_to, m.sent_at, m.received_at, m.failures,
+                   l.default_agent, row_number() OVER (PARTITION BY m.conversation_id ORDER BY m.id) AS place
+               FROM leased l CROSS JOIN inbound_messages m
+               WHERE m.state = 'pending' AND m.conversation_id = l.id) q
+         JOIN conversations c ON c.id = q.conversation_id
+         JOIN contacts p ON p.id = c.contact_id
+         -- A binding is the person's: it also counts in a conversation that began on another number later.
+         JOIN agents a ON a.id = coalesce(c.agent_id,
+             (SELECT o.agent_id FROM conversations o WHERE o.contact_id = c.contact_id AND o.agent_id IS NOT NULL
+              ORDER BY o.id DESC LIMIT 1), q.default_agent)
+         WHERE q.place <= {TURN_MESSAGES_MAX} ORDER BY q.conversation_id, q.id"
+    )
+}
+
+fn read_pending(row: ClaimedRow) -> Result<PendingMessage, StoreError> {
     let nature =
         MessageNature::parse(&row.nature).ok_or_else(|| StoreError::unreadable("message nature", &row.nature))?;
     let kind = AddressKind::parse(&row.reply_to_kind)
@@ -293,33 +274,32 @@ fn read_pending(row: PendingRow) -> Result<PendingMessage, StoreError> {
     })
 }
 
-fn assemble(context: ContextRow, lease_token: i64, pending: Vec<PendingMessage>) -> Result<Claim, StoreError> {
-    let mode = ConversationMode::parse(&context.mode)
-        .ok_or_else(|| StoreError::unreadable("conversation mode", &context.mode))?;
+fn read_claim(row: ClaimedRow) -> Result<Claim, StoreError> {
+    let mode =
+        ConversationMode::parse(&row.mode).ok_or_else(|| StoreError::unreadable("conversation mode", &row.mode))?;
     Ok(Claim {
-        conversation_id: ConversationId(context.id),
-        contact_id: ContactId(context.contact_id),
-        lease_token,
+        conversation_id: ConversationId(row.conversation_id),
+        contact_id: ContactId(row.contact_id),
+        lease_token: row.lease_token,
         mode,
-        opted_out_at: context.opted_out_at.map(|at| at.0),
-        agent_id: AgentId(context.agent_id),
-        agent_version: context.agent_version,
-        pending,
+        opted_out_at: row.opted_out_at.map(|at| at.0),
+        agent_id: AgentId(row.agent_id.clone()),
+        agent_version: row.agent_version,
+        pending: vec![read_pending(row)?],
     })
 }
 
 async fn finish(tx: &mut Tx, turns: &[FinishedTurn]) -> Result<Vec<FinishOutcome>, StoreError> {
+    tx.together().await?;
     let held = let_go(tx, turns).await?;
     let counted: Vec<&FinishedTurn> = turns.iter().filter(|turn| held.contains(&turn.conversation_id.0)).collect();
-    let mut waiting = HashSet::new();
-    if !counted.is_empty() {
-        mark_messages(tx, &counted).await?;
-        insert_turns(tx, &counted).await?;
-        insert_replies(tx, &counted).await?;
-        for turn in counted.iter().filter(|turn| !turn.effects.is_empty()) {
-            apply_effects(tx, turn).await?;
-        }
-        waiting = still_pending(tx, &counted).await?;
+    let mut script = Script::default();
+    let waiting = mark_messages(&mut script, &counted);
+    insert_turns(&mut script, &counted)?;
+    insert_replies(&mut script, &counted)?;
+    let waiting = script.run(tx).await?.of(waiting);
+    for turn in counted.iter().filter(|turn| !turn.effects.is_empty()) {
+        apply_effects(tx, turn).await?;
     }
     Ok(turns
         .iter()
@@ -332,97 +312,122 @@ async fn finish(tx: &mut Tx, turns: &[FinishedTurn]) -> Result<Vec<FinishOutcome
 
 /// Ends the leases that are still ours; whoever lost theirs must not write anything.
 async fn let_go(tx: &mut Tx, turns: &[FinishedTurn]) -> Result<HashSet<Uuid>, StoreError> {
-    let rows: Vec<IdRow> = on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new("WITH v (id, lease_token) AS (");
-        sql.push_values(turns, |mut row, turn| {
-            row.push_bind(turn.conversation_id.0).push_bind(turn.lease_token);
-        });
-        sql.push(
-            ") UPDATE conversations SET lease_until = NULL FROM v
-               WHERE conversations.id = v.id AND conversations.lease_token = v.lease_token
-                 AND conversations.lease_until IS NOT NULL
-               RETURNING conversations.id",
-        );
-        sql.build_query_as().persistent(false).fetch_all(connection).await?
-    });
-    Ok(rows.into_iter().map(|row| row.id).collect())
+    let mut rows = Rows::new("finished", &[("id", Kind::Id), ("lease_token", Kind::Whole)]);
+    let sorted: BTreeSet<(ConversationId, i64)> =
+        turns.iter().map(|turn| (turn.conversation_id, turn.lease_token)).collect();
+    sorted.into_iter().for_each(|(id, lease_token)| rows.push([id.0.into(), lease_token.into()]));
+    let mut script = Script::default();
+    let finished = script.batch(rows);
+    let held = script.ask(
+        &[finished],
+        "UPDATE conversations SET lease_until = NULL FROM finished
+         WHERE conversations.id = finished.id AND conversations.lease_token = finished.lease_token
+           AND conversations.lease_until IS NOT NULL
+         RETURNING conversations.id AS id",
+    );
+    Ok(script.run(tx).await?.of(held))
 }
 
-async fn mark_messages(tx: &mut Tx, turns: &[&FinishedTurn]) -> Result<(), StoreError> {
-    let marks: Vec<(&FinishedTurn, InboundId, InboundState)> =
-        turns.iter().flat_map(|turn| turn.messages.iter().map(|(message, state)| (*turn, *message, *state))).collect();
-    if marks.is_empty() {
-        return Ok(());
+/// Marks the messages that the turns dealt with. Answers with the conversations in which others still wait.
+fn mark_messages(script: &mut Script<'_>, turns: &[&FinishedTurn]) -> Question {
+    const COLUMNS: &[(&str, Kind)] =
+        &[("conversation_id", Kind::Id), ("id", Kind::Id), ("state", Kind::Text), ("turn_id", Kind::Id)];
+    let mut conversations = Rows::new("dealt_with", &[("conversation_id", Kind::Id)]);
+    let mut rows = Rows::new("marks", COLUMNS);
+    for turn in turns {
+        conversations.push([turn.conversation_id.0.into()]);
+        for (message, state) in &turn.messages {
+            rows.push([turn.conversation_id.0.into(), message.0.into(), state.as_str().into(), turn.id.0.into()]);
+        }
     }
-    on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new("WITH v (conversation_id, id, state, turn_id) AS (");
-        sql.push_values(&marks, |mut row, (turn, message, state)| {
-            row.push_bind(turn.conversation_id.0).push_bind(message.0).push_bind(state.as_str()).push_bind(turn.id.0);
-        });
-        sql.push(
-            ") UPDATE inbound_messages SET state = v.state, turn_id = v.turn_id FROM v
-               WHERE inbound_messages.conversation_id = v.conversation_id AND inbound_messages.id = v.id",
-        );
-        sql.build().persistent(false).execute(connection).await?;
-    });
+    let conversations = script.batch(conversations);
+    let marks = script.batch(rows);
+    script.step(
+        &[marks],
+        "UPDATE inbound_messages SET state = marks.state, turn_id = marks.turn_id FROM marks
+         WHERE inbound_messages.conversation_id = marks.conversation_id AND inbound_messages.id = marks.id",
+    );
+    script.ask(
+        &[conversations, marks],
+        "SELECT DISTINCT m.conversation_id AS id FROM dealt_with d CROSS JOIN inbound_messages m
+         WHERE m.state = 'pending' AND m.conversation_id = d.conversation_id
+           AND NOT EXISTS (SELECT 1 FROM marks WHERE marks.id = m.id)",
+    )
+}
+
+fn insert_turns<'a>(script: &mut Script<'a>, turns: &[&'a FinishedTurn]) -> Result<(), StoreError> {
+    const COLUMNS: &[(&str, Kind)] = &[
+        ("conversation_id", Kind::Id),
+        ("id", Kind::Id),
+        ("agent_id", Kind::Text),
+        ("agent_version", Kind::Whole),
+        ("started_at", Kind::Instant),
+        ("finished_at", Kind::Instant),
+        ("trace", Kind::Json),
+    ];
+    let mut rows = Rows::new("new_turns", COLUMNS);
+    for turn in turns {
+        rows.push([
+            turn.conversation_id.0.into(),
+            turn.id.0.into(),
+            turn.agent_id.as_str().into(),
+            turn.agent_version.into(),
+            turn.started_at.into(),
+            turn.finished_at.into(),
+            Cell::json(&turn.trace)?,
+        ]);
+    }
+    let rows = script.batch(rows);
+    script.step(
+        &[rows],
+        "INSERT INTO turns (conversation_id, id, agent_id, agent_version, started_at, finished_at, trace)
+         SELECT conversation_id, id, agent_id, agent_version, started_at, finished_at, trace FROM new_turns",
+    );
     Ok(())
 }
 
-async fn insert_turns(tx: &mut Tx, turns: &[&FinishedTurn]) -> Result<(), StoreError> {
-    on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new(
-            "INSERT INTO turns (conversation_id, id, agent_id, agent_version, started_at, finished_at, trace) ",
-        );
-        sql.push_values(turns, |mut row, turn| {
-            row.push_bind(turn.conversation_id.0)
-                .push_bind(turn.id.0)
-                .push_bind(turn.agent_id.as_str())
-                .push_bind(turn.agent_version)
-                .push_bind(Ts(turn.started_at))
-                .push_bind(Ts(turn.finished_at))
-                .push_bind(Json(&turn.trace));
-        });
-        sql.build().persistent(false).execute(connection).await?;
-    });
-    Ok(())
-}
-
-async fn insert_replies(tx: &mut Tx, turns: &[&FinishedTurn]) -> Result<(), StoreError> {
-    let replies: Vec<_> = turns.iter().flat_map(|turn| turn.replies.iter().map(|reply| (*turn, reply))).collect();
-    if replies.is_empty() {
-        return Ok(());
+fn insert_replies<'a>(script: &mut Script<'a>, turns: &[&'a FinishedTurn]) -> Result<(), StoreError> {
+    const COLUMNS: &[(&str, Kind)] = &[
+        ("conversation_id", Kind::Id),
+        ("id", Kind::Id),
+        ("idempotency_key", Kind::Text),
+        ("turn_id", Kind::Id),
+        ("answers", Kind::Text),
+        ("to_kind", Kind::Text),
+        ("to_value", Kind::Text),
+        ("kind", Kind::Text),
+        ("body", Kind::Json),
+        ("ignores_opt_out", Kind::Flag),
+        ("state", Kind::Text),
+        ("created_at", Kind::Instant),
+    ];
+    let mut rows = Rows::new("replies", COLUMNS);
+    for (turn, reply) in turns.iter().flat_map(|turn| turn.replies.iter().map(move |reply| (turn, reply))) {
+        rows.push([
+            turn.conversation_id.0.into(),
+            reply.id.0.into(),
+            (&reply.idempotency_key).into(),
+            turn.id.0.into(),
+            (&reply.answers_provider_message_id).into(),
+            reply.to.kind.as_str().into(),
+            (&reply.to.value).into(),
+            reply.body.kind().into(),
+            Cell::json(&reply.body)?,
+            reply.ignores_opt_out.into(),
+            SendState::Queued.as_str().into(),
+            turn.finished_at.into(),
+        ]);
     }
-    on!(tx, |connection, D| {
-        let mut sql =
-            QueryBuilder::<D>::new("WITH v (conversation_id, id, idempotency_key, turn_id, answers, to_kind,");
-        sql.push(" to_value, kind, body, ignores_opt_out, state, attempts, resends, created_at) AS (");
-        sql.push_values(&replies, |mut row, (turn, reply)| {
-            row.push_bind(turn.conversation_id.0)
-                .push_bind(reply.id.0)
-                .push_bind(&reply.idempotency_key)
-                .push_bind(turn.id.0)
-                .push_bind(&reply.answers_provider_message_id)
-                .push_bind(reply.to.kind.as_str())
-                .push_bind(&reply.to.value)
-                .push_bind(reply.body.kind())
-                .push_bind(Json(&reply.body))
-                .push_bind(reply.ignores_opt_out)
-                .push_bind(SendState::Queued.as_str())
-                .push_bind(0_i32)
-                .push_bind(0_i32)
-                .push_bind(Ts(turn.finished_at));
-        });
-        sql.push(
-            ") INSERT INTO outbound_messages
-                   (conversation_id, id, idempotency_key, turn_id, answers_provider_message_id, phone_number_id,
-                    to_kind, to_value, kind, body, ignores_opt_out, state, attempts, resends, created_at, updated_at)
-               SELECT v.conversation_id, v.id, v.idempotency_key, v.turn_id, v.answers, c.phone_number_id,
-                    v.to_kind, v.to_value, v.kind, v.body, v.ignores_opt_out, v.state, v.attempts, v.resends,
-                    v.created_at, v.created_at
-               FROM v JOIN conversations c ON c.id = v.conversation_id",
-        );
-        sql.build().persistent(false).execute(connection).await?;
-    });
+    let rows = script.batch(rows);
+    script.step(
+        &[rows],
+        "INSERT INTO outbound_messages
+             (conversation_id, id, idempotency_key, turn_id, answers_provider_message_id, phone_number_id,
+              to_kind, to_value, kind, body, ignores_opt_out, state, attempts, resends, created_at, updated_at)
+         SELECT r.conversation_id, r.id, r.idempotency_key, r.turn_id, r.answers, c.phone_number_id,
+              r.to_kind, r.to_value, r.kind, r.body, r.ignores_opt_out, r.state, 0, 0, r.created_at, r.created_at
+         FROM replies r CROSS JOIN conversations c WHERE c.id = r.conversation_id",
+    );
     Ok(())
 }
 
@@ -460,19 +465,4 @@ async fn apply_effects(tx: &mut Tx, turn: &FinishedTurn) -> Result<(), StoreErro
         });
     }
     Ok(())
-}
-
-async fn still_pending(tx: &mut Tx, turns: &[&FinishedTurn]) -> Result<HashSet<Uuid>, StoreError> {
-    let rows: Vec<IdRow> = on!(tx, |connection, D| {
-        let mut sql = QueryBuilder::<D>::new(
-            "SELECT DISTINCT conversation_id AS id FROM inbound_messages WHERE state = 'pending' AND conversation_id IN (",
-        );
-        let mut list = sql.separated(", ");
-        for turn in turns {
-            list.push_bind(turn.conversation_id.0);
-        }
-        sql.push(")");
-        sql.build_query_as().persistent(false).fetch_all(connection).await?
-    });
-    Ok(rows.into_iter().map(|row| row.id).collect())
 }

@@ -129,6 +129,20 @@ pub(super) async fn expire(tx: &mut Tx, began_before: Timestamp, now: Timestamp)
                  passed and statuses of later messages have arrived."
             .to_owned(),
     };
+    on!(&mut *tx, |connection, D| {
+        sqlx::query(
+            "INSERT INTO delivery_attempts
+                 (conversation_id, outbound_id, attempt, started_at, finished_at, outcome, error)
+             SELECT conversation_id, id, attempts, sending_at, $2, 'unknown', $1 FROM outbound_messages
+             WHERE state NOT IN ('sent', 'delivered', 'read', 'played') AND state = 'sending' AND sending_at <= $3
+             ON CONFLICT (conversation_id, outbound_id, attempt) DO NOTHING",
+        )
+        .bind(Json(&error))
+        .bind(Ts(now))
+        .bind(Ts(began_before))
+        .execute(connection)
+        .await?;
+    });
     Ok(on!(tx, |connection, D| {
         sqlx::query(
             "UPDATE outbound_messages SET state = 'unknown', error = $1, updated_at = $2

@@ -128,6 +128,7 @@ impl World {
             conversation_id: candidate.conversation_id,
             outbound_id: candidate.id,
             attempt: candidate.attempts + 1,
+            begun_at: self.clock.now(),
             http_status: Some(200),
             outcome,
         };

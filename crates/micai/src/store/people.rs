@@ -1,0 +1,371 @@
+//! People as the database knows them: their identifiers and conversations, loaded together, and what a batch changes.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::db::{Ts, Tx, on, row};
+use super::error::StoreError;
+use super::identity::{ContactNames, IdentityWrites, KnownIdentity};
+use super::script::{Kind, Question, Rows, Script};
+use crate::domain::contact::{Address, AddressKind, PORTFOLIO_ID};
+use crate::domain::conversation::ConversationMode;
+use crate::domain::inbound::NewInbound;
+use crate::ids::{ContactId, ConversationId, Ids};
+
+/// What the database knows of the people behind some addresses.
+#[derive(Debug, Default)]
+pub(super) struct KnownPeople {
+    pub identities: Vec<KnownIdentity>,
+    pub names: HashMap<ContactId, ContactNames>,
+    pub conversations: KnownConversations,
+}
+
+/// Conversations by person and number.
+pub(super) type KnownConversations = HashMap<(ContactId, String), KnownConversation>;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KnownConversation {
+    id: ConversationId,
+    last_inbound_at: Option<Timestamp>,
+    /// Whether something is held in it until its window opens.
+    holds: bool,
+    /// Made by this batch.
+    is_new: bool,
+}
+
+row! {
+    struct PersonRow {
+        identity_id: Uuid,
+        kind: String,
+        value: String,
+        contact_id: Uuid,
+        superseded_at: Option<Ts>,
+        name: Option<String>,
+        username: Option<String>,
+        conversation_id: Option<Uuid>,
+        phone_number_id: Option<String>,
+        last_inbound_at: Option<Ts>,
+        holds: bool,
+    }
+}
+row! {
+    struct ConversationRow {
+        contact_id: Uuid,
+        conversation_id: Uuid,
+        phone_number_id: String,
+        last_inbound_at: Option<Ts>,
+        holds: bool,
+    }
+}
+
+/// Loads the given addresses, every other identifier of the contacts behind them, and their conversations.
+pub(super) async fn load_people(tx: &mut Tx, addresses: &[Address]) -> Result<KnownPeople, StoreError> {
+    let mut wanted = Rows::new(
+        "wanted",
+        &[("portfolio_id", Kind::Text), ("kind", Kind::Text), ("value", Kind::Text)],
+    );
+    for address in addresses {
+        wanted.push([PORTFOLIO_ID.into(), address.kind.as_str().into(), (&address.value).into()]);
+    }
+    let rows: Vec<PersonRow> = wanted
+        .fetch(
+            tx,
+            // CROSS JOIN keeps SQLite from walking through all identities in search of the few that are wanted.
+            "SELECT i.id AS identity_id, i.kind, i.value, i.contact_id, i.superseded_at, c.name, c.username,
+                    t.id AS conversation_id, t.phone_number_id, t.last_inbound_at,
+                    EXISTS (SELECT 1 FROM outbound_messages o
+                            WHERE o.state IN ('queued', 'sending', 'unknown', 'held') AND o.state = 'held'
+                              AND o.conversation_id = t.id) AS holds
+             FROM wanted w
+             CROSS JOIN contact_identities k
+             CROSS JOIN contact_identities i
+             CROSS JOIN contacts c
+             LEFT JOIN conversations t ON t.contact_id = c.id
+             WHERE k.portfolio_id = w.portfolio_id AND k.kind = w.kind AND k.value = w.value
+               AND i.contact_id = k.contact_id AND c.id = k.contact_id",
+        )
+        .await?;
+    let mut people = KnownPeople::default();
+    let mut seen = HashSet::new();
+    for row in rows {
+        let contact_id = ContactId(row.contact_id);
+        if let (Some(id), Some(phone_number_id)) = (row.conversation_id, row.phone_number_id) {
+            let id = ConversationId(id);
+            let last_inbound_at = row.last_inbound_at.map(|at| at.0);
+            let known = KnownConversation { id, last_inbound_at, holds: row.holds, is_new: false };
+            people.conversations.insert((contact_id, phone_number_id), known);
+        }
+        // Once for each address that leads to it and for each conversation.
+        if !seen.insert(row.identity_id) {
+            continue;
+        }
+        let kind = AddressKind::parse(&row.kind).ok_or_else(|| StoreError::unreadable("identity kind", &row.kind))?;
+        people.names.insert(contact_id, ContactNames { name: row.name, username: row.username });
+        let address = Address { kind, value: row.value };
+        let is_live = row.superseded_at.is_none();
+        people.identities.push(KnownIdentity { id: row.identity_id, address, contact_id, is_live });
+    }
+    Ok(people)
+}
+
+/// The conversations of these people, for when a merge has moved some.
+pub(super) async fn load_conversations(
+    tx: &mut Tx,
+    contacts: impl Iterator<Item = ContactId>,
+) -> Result<KnownConversations, StoreError> {
+    let mut wanted = Rows::new("wanted", &[("contact_id", Kind::Id)]);
+    let contacts: HashSet<ContactId> = contacts.collect();
+    contacts.into_iter().for_each(|contact| wanted.push([contact.0.into()]));
+    let rows: Vec<ConversationRow> = wanted
+        .fetch(
+            tx,
+            "SELECT t.contact_id, t.id AS conversation_id, t.phone_number_id, t.last_inbound_at,
+                    EXISTS (SELECT 1 FROM outbound_messages o
+                            WHERE o.state IN ('queued', 'sending', 'unknown', 'held') AND o.state = 'held'
+                              AND o.conversation_id = t.id) AS holds
+             FROM wanted w CROSS JOIN conversations t WHERE t.contact_id = w.contact_id",
+        )
+        .await?;
+    let known = |row: &ConversationRow| KnownConversation {
+        id: ConversationId(row.conversation_id),
+        last_inbound_at: row.last_inbound_at.map(|at| at.0),
+        holds: row.holds,
+        is_new: false,
+    };
+    Ok(rows.into_iter().map(|row| ((ContactId(row.contact_id), row.phone_number_id.clone()), known(&row))).collect())
+}
+
+/// What a batch of messages writes about people and their conversations.
+#[derive(Debug, Default)]
+pub(super) struct People {
+    identities: IdentityWrites,
+    conversations: KnownConversations,
+    /// Conversations whose window moves, and since when it is open. Sorted, so that two transactions lock the rows in the
+    /// same order.
+    windows: BTreeMap<ConversationId, Timestamp>,
+    /// Of those, the ones in which something waits for the window.
+    released: Vec<ConversationId>,
+}
+
+impl People {
+    pub fn new(identities: IdentityWrites, conversations: KnownConversations) -> Self {
+        Self { identities, conversations, ..Self::default() }
+    }
+
+    /// The conversation that a message belongs to, made on first sight. `opened_at`: since when the message opens its
+    /// window, if it does.
+    pub fn conversation(
+        &mut self,
+        ids: &Ids,
+        now: Timestamp,
+        contact_id: ContactId,
+        message: &NewInbound,
+        opened_at: Option<Timestamp>,
+    ) -> ConversationId {
+        let key = (contact_id, message.phone_number_id.clone());
+        let conversation = self.conversations.entry(key).or_insert_with(|| KnownConversation {
+            id: ids.conversation(now),
+            last_inbound_at: None,
+            holds: false,
+            is_new: true,
+        });
+        if let Some(opened_at) = opened_at
+            && conversation.last_inbound_at.is_none_or(|last| last < opened_at)
+        {
+            conversation.last_inbound_at = Some(opened_at);
+            if !conversation.is_new {
+                self.windows.insert(conversation.id, opened_at);
+            }
+            if std::mem::take(&mut conversation.holds) {
+                self.released.push(conversation.id);
+            }
+        }
+        conversation.id
+    }
+
+    /// Writes new people, their identifiers and conversations, and moves windows. The unique indexes on live identities
+    /// and on conversations make a second process that met the same person at the same moment fail here; its batch is
+    /// committed again and then finds them.
+    pub fn write<'a>(&'a self, script: &mut Script<'a>, now: Timestamp) {
+        write_contacts(script, &self.identities, now);
+        write_identities(script, &self.identities, now);
+        let mut rows = Rows::new(
+            "new_conversations",
+            &[
+                ("id", Kind::Id),
+                ("contact_id", Kind::Id),
+                ("phone_number_id", Kind::Text),
+                ("mode", Kind::Text),
+                ("last_inbound_at", Kind::Instant),
+                ("created_at", Kind::Instant),
+            ],
+        );
+        let new: BTreeMap<_, _> = self.conversations.iter().filter(|(_, conversation)| conversation.is_new).collect();
+        for ((contact_id, phone_number_id), conversation) in new {
+            rows.push([
+                conversation.id.0.into(),
+                contact_id.0.into(),
+                phone_number_id.into(),
+                ConversationMode::Bot.as_str().into(),
+                conversation.last_inbound_at.into(),
+                now.into(),
+            ]);
+        }
+        let rows = script.batch(rows);
+        script.step(
+            &[rows],
+            "INSERT INTO conversations
+                 (id, contact_id, phone_number_id, mode, last_inbound_at, lease_token, created_at)
+             SELECT id, contact_id, phone_number_id, mode, last_inbound_at, 0, created_at FROM new_conversations",
+        );
+        let mut rows = Rows::new("windows", &[("id", Kind::Id), ("opened_at", Kind::Instant)]);
+        self.windows.iter().for_each(|(id, opened_at)| rows.push([id.0.into(), (*opened_at).into()]));
+        let rows = script.batch(rows);
+        script.step(
+            &[rows],
+            "UPDATE conversations SET last_inbound_at = windows.opened_at FROM windows
+             WHERE conversations.id = windows.id
+               AND (conversations.last_inbound_at IS NULL OR conversations.last_inbound_at < windows.opened_at)",
+        );
+    }
+
+    /// What was held until the window opens may go now. Answers with the conversations.
+    pub fn release_held(&self, script: &mut Script<'_>, now: Timestamp) -> Question {
+        let mut rows = Rows::new("opened", &[("id", Kind::Id), ("now", Kind::Instant)]);
+        self.released.iter().for_each(|id| rows.push([id.0.into(), now.into()]));
+        let rows = script.batch(rows);
+        script.ask(
+            &[rows],
+            // The list of states is the partial index's own condition, word for word: SQLite uses the index only then.
+            "UPDATE outbound_messages SET state = 'queued', not_before = NULL, updated_at = opened.now FROM opened
+             WHERE outbound_messages.state IN ('queued', 'sending', 'unknown', 'held')
+               AND outbound_messages.state = 'held' AND outbound_messages.conversation_id = opened.id
+             RETURNING outbound_messages.conversation_id AS id",
+        )
+    }
+}
+
+/// Writes all that an identity book decided, changes to people who were known before included: identifiers that gave
+/// way, new names, merges. Rare, so in as many steps as it takes.
+pub(super) async fn write_people(tx: &mut Tx, writes: &IdentityWrites, now: Timestamp) -> Result<(), StoreError> {
+    let mut contacts = Script::default();
+    write_contacts(&mut contacts, writes, now);
+    contacts.run(tx).await?;
+    for id in &writes.superseded {
+        on!(&mut *tx, |connection, D| {
+            sqlx::query("UPDATE contact_identities SET superseded_at = $1 WHERE id = $2")
+                .bind(Ts(now))
+                .bind(id)
+                .execute(connection)
+                .await?;
+        });
+    }
+    for (id, names) in &writes.renamed {
+        on!(&mut *tx, |connection, D| {
+            sqlx::query("UPDATE contacts SET name = $1, username = $2 WHERE id = $3")
+                .bind(&names.name)
+                .bind(&names.username)
+                .bind(id.0)
+                .execute(connection)
+                .await?;
+        });
+    }
+    let mut identities = Script::default();
+    write_identities(&mut identities, writes, now);
+    identities.run(tx).await?;
+    for (from, into) in &writes.merges {
+        merge_contacts(tx, *from, *into).await?;
+    }
+    Ok(())
+}
+
+fn write_contacts<'a>(script: &mut Script<'a>, writes: &'a IdentityWrites, now: Timestamp) {
+    let mut rows = Rows::new(
+        "new_contacts",
+        &[("id", Kind::Id), ("name", Kind::Text), ("username", Kind::Text), ("created_at", Kind::Instant)],
+    );
+    for (id, names) in &writes.new_contacts {
+        rows.push([id.0.into(), (&names.name).into(), (&names.username).into(), now.into()]);
+    }
+    let rows = script.batch(rows);
+    script.step(
+        &[rows],
+        "INSERT INTO contacts (id, name, username, created_at)
+         SELECT id, name, username, created_at FROM new_contacts",
+    );
+}
+
+fn write_identities<'a>(script: &mut Script<'a>, writes: &'a IdentityWrites, now: Timestamp) {
+    let mut rows = Rows::new(
+        "new_identities",
+        &[
+            ("id", Kind::Id),
+            ("portfolio_id", Kind::Text),
+            ("kind", Kind::Text),
+            ("value", Kind::Text),
+            ("contact_id", Kind::Id),
+            ("created_at", Kind::Instant),
+            ("superseded_at", Kind::Instant),
+        ],
+    );
+    for new in &writes.new_identities {
+        rows.push([
+            new.id.into(),
+            PORTFOLIO_ID.into(),
+            new.address.kind.as_str().into(),
+            (&new.address.value).into(),
+            new.contact_id.0.into(),
+            now.into(),
+            (!new.is_live).then_some(now).into(),
+        ]);
+    }
+    let rows = script.batch(rows);
+    script.step(
+        &[rows],
+        "INSERT INTO contact_identities (id, portfolio_id, kind, value, contact_id, created_at, superseded_at)
+         SELECT id, portfolio_id, kind, value, contact_id, created_at, superseded_at FROM new_identities",
+    );
+}
+
+/// Everything known of `from` belongs to `into`. A conversation that both have on the same number stays as it was, for
+/// its history; new messages go to that of `into`, which inherits the window.
+async fn merge_contacts(tx: &mut Tx, from: ContactId, into: ContactId) -> Result<(), StoreError> {
+    const STEPS: [&str; 5] = [
+        "UPDATE contact_identities SET contact_id = $2 WHERE contact_id = $1",
+        "UPDATE contacts SET merged_into = $2 WHERE id = $1",
+        "UPDATE contacts SET opted_out_at = (SELECT f.opted_out_at FROM contacts f WHERE f.id = $1)
+         WHERE id = $2 AND opted_out_at IS NULL",
+        "UPDATE conversations SET last_inbound_at =
+             (SELECT max(b.last_inbound_at) FROM conversations b
+              WHERE b.contact_id IN ($1, $2) AND b.phone_number_id = conversations.phone_number_id)
+         WHERE contact_id = $2",
+        "UPDATE conversations SET contact_id = $2 WHERE contact_id = $1 AND NOT EXISTS
+             (SELECT 1 FROM conversations b
+              WHERE b.contact_id = $2 AND b.phone_number_id = conversations.phone_number_id)",
+    ];
+    for step in STEPS {
+        on!(&mut *tx, |connection, D| {
+            sqlx::query(step).bind(from.0).bind(into.0).execute(connection).await?;
+        });
+    }
+    Ok(())
+}
+
+pub(super) async fn write_preferences(
+    tx: &mut Tx,
+    preferences: &[(ContactId, bool)],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for (contact_id, marketing_stopped) in preferences {
+        on!(&mut *tx, |connection, D| {
+            sqlx::query("UPDATE contacts SET marketing_stopped_at = $1 WHERE id = $2")
+                .bind(marketing_stopped.then_some(Ts(now)))
+                .bind(contact_id.0)
+                .execute(connection)
+                .await?;
+        });
+    }
+    Ok(())
+}
