@@ -8,8 +8,7 @@ use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{
-    PgArgumentBuffer, PgConnectOptions, PgConnection, PgHasArrayType, PgPool, PgPoolOptions, PgTypeInfo, PgValueRef,
-    Postgres,
+    PgArgumentBuffer, PgConnectOptions, PgHasArrayType, PgPool, PgPoolOptions, PgTypeInfo, PgValueRef, Postgres,
 };
 use sqlx::sqlite::{
     Sqlite, SqliteArgumentsBuffer, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
@@ -93,21 +92,15 @@ impl Db {
                         .idle_timeout(None)
                         .max_lifetime(None)
                 };
-                // SQLite ends a transaction by itself when the disk is full; sqlx 0.9.0 does not notice and could never
-                // begin another one on that connection.
-                let writer = pool(1)
-                    .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
-                    .connect_with(options.clone())
-                    .await?;
+                let writer = pool(1).test_before_acquire(false).connect_with(options.clone()).await?;
                 let readers = pool(*readers_max).connect_with(options.read_only(true)).await?;
                 Ok(Self::Lite { readers, writer })
             }
             Location::Postgres { options, connections_max } => {
                 let options = options.as_ref().clone().statement_cache_capacity(PREPARED_STATEMENTS);
                 let for_lanes = (connections_max / 2).clamp(1, LANE_CONNECTIONS_MAX);
-                let pool = |connections| {
-                    PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
-                };
+                let pool =
+                    |connections| PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
                 let general = pool((connections_max - for_lanes).max(1)).connect_with(options.clone()).await?;
                 let lanes = pool(for_lanes)
                     // A question before each statement would cost as much as the statement.
@@ -145,33 +138,35 @@ impl Db {
 
 /// A transaction on either database; rolled back when it is dropped without [`Tx::commit`].
 pub(super) enum Tx {
-    Pg(PgTx),
-    Lite(sqlx::Transaction<'static, Sqlite>),
+    Pg(Open<Postgres>),
+    Lite(Open<Sqlite>),
 }
 
-/// A Postgres connection, inside a transaction once that was asked for. Until then each statement commits itself.
+/// A connection, inside a transaction once that was asked for.
 ///
 /// sqlx 0.9.0's own `begin` leaves a pooled connection inside a transaction when its future is dropped half-way, so this
-/// one says BEGIN itself and has the connection closed, not reused, unless it comes to COMMIT.
-pub(super) struct PgTx {
-    connection: PoolConnection<Postgres>,
+/// one says BEGIN itself and has the connection closed, not reused, unless it comes to COMMIT or ROLLBACK.
+pub(super) struct Open<D: sqlx::Database> {
+    connection: PoolConnection<D>,
     is_begun: bool,
 }
 
-impl PgTx {
-    pub fn connection(&mut self) -> &mut PgConnection {
+impl<D: sqlx::Database> Open<D> {
+    fn new(connection: PoolConnection<D>) -> Self {
+        Self { connection, is_begun: false }
+    }
+
+    pub fn connection(&mut self) -> &mut D::Connection {
         &mut self.connection
     }
 
-    async fn begin(&mut self) -> Result<(), StoreError> {
-        if !std::mem::replace(&mut self.is_begun, true) {
-            self.connection.execute("BEGIN").await?;
-        }
-        Ok(())
+    /// The BEGIN that must stand before the next statement, if one is needed. What it is put in front of must be run.
+    pub fn beginning(&mut self, begin: &'static str) -> &'static str {
+        if std::mem::replace(&mut self.is_begun, true) { "" } else { begin }
     }
 }
 
-impl Drop for PgTx {
+impl<D: sqlx::Database> Drop for Open<D> {
     fn drop(&mut self) {
         if self.is_begun {
             self.connection.close_on_drop();
@@ -179,48 +174,58 @@ impl Drop for PgTx {
     }
 }
 
+/// Ends what was begun, by COMMIT or ROLLBACK.
+macro_rules! end {
+    ($open:expr, $word:literal) => {{
+        let mut open = $open;
+        if open.is_begun {
+            open.connection.execute($word).await?;
+            open.is_begun = false;
+        }
+    }};
+}
+
+/// IMMEDIATE: a transaction that starts as a reader could not become a writer under load.
+pub(super) const LITE_BEGIN: &str = "BEGIN IMMEDIATE;";
+
 impl Db {
     /// A transaction.
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
-        match self {
-            Self::Pg { general, .. } => {
-                let mut tx = PgTx { connection: general.acquire().await?, is_begun: false };
-                tx.begin().await?;
-                Ok(Tx::Pg(tx))
-            }
-            Self::Lite { .. } => self.open().await,
+        let mut tx = self.open().await?;
+        if let Tx::Lite(open) = &mut tx {
+            let begin = open.beginning(LITE_BEGIN);
+            open.connection.execute(begin).await?;
         }
+        tx.together().await?;
+        Ok(tx)
     }
 
-    /// A transaction for a lane. In Postgres it begins only with [`Tx::together`]: a verb of one statement needs none,
-    /// and saves two round trips.
+    /// A transaction for a lane. It begins with its first statement: in SQLite together with it, to save a hand-over
+    /// between threads; in Postgres only with [`Tx::together`], since a verb of one statement needs none.
     pub(super) async fn open(&self) -> Result<Tx, StoreError> {
         Ok(match self {
-            Self::Pg { lanes, .. } => Tx::Pg(PgTx { connection: lanes.acquire().await?, is_begun: false }),
-            // IMMEDIATE: a transaction that starts as a reader could not become a writer under load.
-            Self::Lite { writer, .. } => Tx::Lite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Pg { lanes, .. } => Tx::Pg(Open::new(lanes.acquire().await?)),
+            Self::Lite { writer, .. } => Tx::Lite(Open::new(writer.acquire().await?)),
         })
     }
 }
 
 impl Tx {
-    /// What follows is committed together or not at all.
+    /// What follows is committed together or not at all. In SQLite it is so anyway, from the first batch on.
     pub(super) async fn together(&mut self) -> Result<(), StoreError> {
-        match self {
-            Self::Pg(tx) => tx.begin().await,
-            Self::Lite(_) => Ok(()),
+        if let Self::Pg(open) = self {
+            let begin = open.beginning("BEGIN");
+            if !begin.is_empty() {
+                open.connection.execute(begin).await?;
+            }
         }
+        Ok(())
     }
 
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         match self {
-            Self::Pg(mut tx) => {
-                if tx.is_begun {
-                    tx.connection.execute("COMMIT").await?;
-                    tx.is_begun = false;
-                }
-            }
-            Self::Lite(tx) => tx.commit().await?,
+            Self::Pg(open) => end!(open, "COMMIT"),
+            Self::Lite(open) => end!(open, "COMMIT"),
         }
         Ok(())
     }
@@ -228,13 +233,13 @@ impl Tx {
     /// Gives up what was begun. A transaction that is dropped is rolled back, too, but costs its connection.
     pub(super) async fn roll_back(self) -> Result<(), StoreError> {
         match self {
-            Self::Pg(mut tx) => {
-                if tx.is_begun {
-                    tx.connection.execute("ROLLBACK").await?;
-                    tx.is_begun = false;
+            Self::Pg(open) => end!(open, "ROLLBACK"),
+            Self::Lite(mut open) => {
+                // SQLite may have ended the transaction by itself, as when the disk is full; then there is none to end.
+                if open.is_begun && open.connection.execute("ROLLBACK").await.is_ok() {
+                    open.is_begun = false;
                 }
             }
-            Self::Lite(tx) => tx.rollback().await?,
         }
         Ok(())
     }
@@ -271,7 +276,7 @@ macro_rules! on {
             $crate::store::db::Tx::Lite(tx) => {
                 #[allow(dead_code)]
                 type $dialect = sqlx::Sqlite;
-                let $connection = &mut **tx;
+                let $connection = tx.connection();
                 $body
             }
         }

@@ -70,11 +70,21 @@ impl Yard {
         self.trains[last].lane(bounds, verb)
     }
 
-    /// Lets the trains run.
-    pub fn start(self) {
-        for train in self.trains {
-            tokio::spawn(train.run());
-        }
+    /// Lets the trains run, on a thread of their own: between two statements of a commit everybody waits for them, and among
+    /// a thousand requests they would stand in line each time.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the system gives no thread.
+    pub fn start(self) -> Result<(), StoreError> {
+        let no_thread = |error: std::io::Error| StoreError::Unavailable(format!("no thread to write on: {error}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
+        let run = move || {
+            runtime.block_on(async {
+                futures_util::future::join_all(self.trains.into_iter().map(|train| tokio::spawn(train.run()))).await;
+            });
+        };
+        std::thread::Builder::new().name("store".to_owned()).spawn(run).map_err(no_thread)?;
+        Ok(())
     }
 }
 
@@ -151,7 +161,10 @@ async fn commit(db: &Db, cars: &mut [Box<dyn Car>]) {
 async fn commit_together(db: &Db, cars: &mut [Box<dyn Car>]) -> Result<(), StoreError> {
     let mut tx = db.open().await?;
     for car in cars.iter_mut().filter(|car| !car.is_empty()) {
-        car.run(&mut tx).await?;
+        if let Err(error) = car.run(&mut tx).await {
+            tx.roll_back().await?;
+            return Err(error);
+        }
     }
     tx.commit().await
 }
@@ -256,9 +269,13 @@ where
         }
         let committed = async {
             let mut tx = db.open().await?;
-            let outcomes = checked(verb.run(&mut tx, items).await?, items.len())?;
-            tx.commit().await?;
-            Ok(outcomes)
+            match verb.run(&mut tx, items).await.and_then(|outcomes| checked(outcomes, items.len())) {
+                Ok(outcomes) => tx.commit().await.map(|()| outcomes),
+                Err(error) => {
+                    tx.roll_back().await?;
+                    Err(error)
+                }
+            }
         };
         match committed.await {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),

@@ -85,7 +85,7 @@ impl Store {
             refuse: yard.lane(work, outbox::RefuseVerb),
             begin: yard.lane(work, outbox::BeginVerb),
         };
-        yard.start();
+        yard.start()?;
         Ok(Self { db, ids, clock, lanes: Arc::new(lanes) })
     }
 

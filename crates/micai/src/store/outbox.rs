@@ -254,12 +254,7 @@ async fn begin(tx: &mut Tx, begins: &[Begin]) -> Result<Vec<bool>, StoreError> {
         &[("conversation_id", Kind::Id), ("id", Kind::Id), ("attempts", Kind::Whole), ("begun_at", Kind::Instant)];
     let mut rows = Rows::new("begins", COLUMNS);
     for begin in begins {
-        rows.push([
-            begin.conversation_id.0.into(),
-            begin.id.0.into(),
-            begin.attempts.into(),
-            begin.now.into(),
-        ]);
+        rows.push([begin.conversation_id.0.into(), begin.id.0.into(), begin.attempts.into(), begin.now.into()]);
     }
     let mut script = Script::default();
     let rows = script.batch(rows);

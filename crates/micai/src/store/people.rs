@@ -62,10 +62,7 @@ row! {
 
 /// Loads the given addresses, every other identifier of the contacts behind them, and their conversations.
 pub(super) async fn load_people(tx: &mut Tx, addresses: &[Address]) -> Result<KnownPeople, StoreError> {
-    let mut wanted = Rows::new(
-        "wanted",
-        &[("portfolio_id", Kind::Text), ("kind", Kind::Text), ("value", Kind::Text)],
-    );
+    let mut wanted = Rows::new("wanted", &[("portfolio_id", Kind::Text), ("kind", Kind::Text), ("value", Kind::Text)]);
     for address in addresses {
         wanted.push([PORTFOLIO_ID.into(), address.kind.as_str().into(), (&address.value).into()]);
     }

@@ -14,7 +14,7 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, AssertSqlSafe, Either, Executor as _, FromRow, Row as _};
 use uuid::Uuid;
 
-use super::db::{Ts, Tx};
+use super::db::{LITE_BEGIN, Ts, Tx};
 use super::error::StoreError;
 
 /// The type of a column in a batch.
@@ -149,11 +149,12 @@ impl<'a> Rows<'a> {
             }
             Tx::Lite(tx) => {
                 let mut arguments = SqliteArguments::default();
-                let mut text = String::from("WITH ");
+                let mut text = tx.beginning(LITE_BEGIN).to_owned();
+                text.push_str("WITH ");
                 self.values(&mut text, &mut arguments)?;
                 write_all(&mut text, &[" ", sql]);
                 let query = sqlx::query_as_with::<Sqlite, T, _>(AssertSqlSafe(text), arguments);
-                Ok(query.persistent(false).fetch_all(&mut **tx).await?)
+                Ok(query.persistent(false).fetch_all(tx.connection()).await?)
             }
         }
     }
@@ -354,12 +355,14 @@ impl<'a> Script<'a> {
                 Ok(answers)
             }
             Tx::Lite(tx) => {
-                let (text, arguments) = self.as_sequence()?;
+                let begin = tx.beginning(LITE_BEGIN);
+                let (text, arguments) = self.as_sequence(begin)?;
                 let query = sqlx::query_with::<Sqlite, _>(AssertSqlSafe(text), arguments).persistent(false);
                 let mut answers = Answers::default();
                 let mut running = self.busy();
-                let mut step = running.next();
-                let mut results = (&mut **tx).fetch_many(query);
+                // The end of BEGIN comes before the first step.
+                let mut step = if begin.is_empty() { running.next() } else { None };
+                let mut results = tx.connection().fetch_many(query);
                 while let Some(result) = results.try_next().await? {
                     match (result, step) {
                         (Either::Left(_), _) => step = running.next(),
@@ -396,9 +399,9 @@ impl<'a> Script<'a> {
     }
 
     /// SQLite: one statement after the other, each with the batches that it reads.
-    fn as_sequence(&self) -> Result<(String, SqliteArguments), StoreError> {
+    fn as_sequence(&self, begin: &str) -> Result<(String, SqliteArguments), StoreError> {
         let mut arguments = SqliteArguments::default();
-        let mut text = String::new();
+        let mut text = begin.to_owned();
         for (_, step) in self.busy() {
             for (place, batch) in step.batches.iter().enumerate() {
                 text.push_str(if place > 0 { ", " } else { "WITH " });
