@@ -9,8 +9,8 @@ use crate::world::bubble::Bubble;
 use crate::world::pace::PairPace;
 use crate::world::{Job, TYPING_SECONDS, WINDOW_SECONDS, World};
 
-/// People at a time.
-pub const PHONES_MAX: usize = 10_000;
+/// People at a time; one takes about 1 KiB before anything is said.
+pub const PHONES_MAX: usize = 200_000;
 /// Characters of a profile's name.
 pub const NAME_CHARACTERS_MAX: usize = 100;
 /// How long a hidden number stays shown after the business wrote to it, in seconds.
