@@ -17,6 +17,7 @@ pub mod ingest_load;
 mod latency;
 mod line;
 pub mod load;
+mod load_people;
 pub mod phone;
 pub mod platform;
 pub mod scenario;

@@ -73,6 +73,9 @@ struct ServeArgs {
     /// People to begin with, of all four kinds in turn
     #[arg(long, env = "WHATSAPP_SIM_PHONES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_000))]
     phones: u32,
+    /// Know so many of the people whom ingest-load writes as, to take the replies; their windows are open
+    #[arg(long, env = "WHATSAPP_SIM_LOAD_PEOPLE", value_name = "N", default_value_t = 0)]
+    load_people: u32,
     /// Phones read what arrives by themselves
     #[arg(long, env = "WHATSAPP_SIM_AUTO_READ")]
     auto_read: bool,
@@ -160,12 +163,13 @@ fn runtime(cli: &Cli) -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    let phones = args.phones;
+    let (phones, load_people) = (args.phones, args.load_people);
     let simulator = Simulator::start(config(args)).await.context("the simulator did not start")?;
     let kinds = [PhoneKind::Username, PhoneKind::PhoneAndBsuid, PhoneKind::ParentBsuid, PhoneKind::Phone];
     for kind in kinds.into_iter().cycle().take(phones as usize) {
         simulator.add_phone(PhoneSpec { kind: Some(kind), ..PhoneSpec::default() })?;
     }
+    simulator.add_load_people(load_people)?;
     println!("chat page   {}/", simulator.url());
     println!("Graph API   {}/v25.0/…", simulator.url());
     println!("control API {}/sim/state", simulator.url());

@@ -122,6 +122,14 @@ impl Simulator {
         self.shared.act(|world| world.add_phone(&spec))
     }
 
+    /// Adds the first so many of the people whom `whatsapp-sim ingest-load` writes as, with open windows.
+    ///
+    /// # Errors
+    /// There are too many phones, or one of these is there already.
+    pub fn add_load_people(&self, people: u32) -> Result<(), ControlError> {
+        (0..u64::from(people)).try_for_each(|person| self.shared.act(|world| world.add_load_person(person)))
+    }
+
     /// All people, oldest first.
     pub fn phones(&self) -> Vec<PhoneView> {
         self.shared.act(|world| world.people.all().map(|phone| phone.view(world.now())).collect())

@@ -7,6 +7,7 @@ use std::io::Write as _;
 
 use serde_json::Value;
 
+use crate::load_people;
 use crate::world::webhooks::escaped;
 
 /// How far back a duplicate looks, in messages: Meta repeats what it sent a moment ago.
@@ -67,8 +68,10 @@ impl Bodies {
             let (comma, person) = (comma(place), self.person(number));
             _ = write!(
                 into,
-                "{comma}{{\"profile\":{{\"name\":\"Person {person}\"}},\"wa_id\":\"1999{person:010}\",\
-                 \"user_id\":\"US.LOAD{person:014}\"}}"
+                "{comma}{{\"profile\":{{\"name\":\"{}\"}},\"wa_id\":\"{}\",\"user_id\":\"{}\"}}",
+                load_people::name(person),
+                load_people::number(person),
+                load_people::user_id(person),
             );
         }
         into.extend_from_slice(b"],\"messages\":[");
@@ -76,10 +79,12 @@ impl Bodies {
             let (comma, person) = (comma(place), self.person(number));
             _ = write!(
                 into,
-                "{comma}{{\"id\":\"wamid.HBgLMTk5OTAw{:016X}{number:016X}AA\",\"from\":\"1999{person:010}\",\
-                 \"from_user_id\":\"US.LOAD{person:014}\",\"timestamp\":\"{now_seconds}\",\"type\":\"text\",\
+                "{comma}{{\"id\":\"wamid.HBgLMTk5OTAw{:016X}{number:016X}AA\",\"from\":\"{}\",\
+                 \"from_user_id\":\"{}\",\"timestamp\":\"{now_seconds}\",\"type\":\"text\",\
                  \"text\":{{\"body\":\"",
-                self.seed
+                self.seed,
+                load_people::number(person),
+                load_people::user_id(person),
             );
             self.write_text(number, into);
             into.extend_from_slice(b"\"}}");
