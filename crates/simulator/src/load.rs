@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -234,16 +234,20 @@ async fn connection(run: Arc<Run>, started: Instant) {
     let mut line = Line::new(&run.target, &run.signer);
     let end = started + Duration::from_secs(run.args.seconds);
     loop {
+        let mut permit = None;
         if run.args.outstanding.is_some() {
             match tokio::time::timeout_at(end, run.allowance.acquire()).await {
-                Ok(Ok(permit)) => permit.forget(),
+                Ok(Ok(allowed)) => permit = Some(allowed),
                 // The time is over.
                 _ => return,
             }
         }
         let Some(number) = run.next(started) else {
+            // The permit goes back, so that the next connection finds out as well.
             return;
         };
+        // It comes back with the reply.
+        permit.into_iter().for_each(SemaphorePermit::forget);
         let intended = run.leave(number, started).await;
         run.send(&mut line, number, intended).await;
     }

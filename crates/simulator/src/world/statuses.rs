@@ -1,5 +1,6 @@
 //! The ladder sent, delivered, read, played, and its webhooks (reference §1.7, §2.3).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -115,15 +116,21 @@ impl World {
 
     /// Sends the statuses that have gathered, in one webhook.
     pub(crate) fn send_statuses(&mut self) {
-        let mut waiting = std::mem::take(&mut self.statuses_waiting).into_iter();
-        let Some(StatusItem { mut about, contact, status }) = waiting.next() else {
-            return;
-        };
-        let (mut contacts, mut statuses) = (Vec::from_iter(contact), vec![status]);
+        let waiting = std::mem::take(&mut self.statuses_waiting);
+        let (mut contacts, mut statuses, mut about) = (Vec::new(), Vec::new(), About::default());
+        // By what is written on it: comparing each card with each other would cost more than all the rest.
+        let mut cards = HashSet::new();
         for item in waiting {
-            about.wamids.extend(item.about.wamids);
-            contacts.extend(item.contact);
+            if statuses.is_empty() {
+                about = item.about;
+            } else {
+                about.wamids.extend(item.about.wamids);
+            }
+            contacts.extend(item.contact.filter(|contact| cards.insert(contact.to_string())));
             statuses.push(item.status);
+        }
+        if statuses.is_empty() {
+            return;
         }
         let mut value = self.messages_value();
         if !contacts.is_empty() {
