@@ -39,3 +39,36 @@ need_build_tools() {
     apt_install gcc libc6-dev || fail "a C compiler is missing: install gcc or clang, then run this again"
   fi
 }
+
+# Prints the newest folder that holds both `initdb` and `postgres`.
+postgres_folder() {
+  local folder
+  for folder in "$(pg_config --bindir 2>/dev/null || true)" \
+    $(compgen -G '/usr/lib/postgresql/*/bin' | sort -rV) \
+    $(compgen -G '/usr/pgsql-*/bin' | sort -rV) \
+    $(compgen -G '/opt/homebrew/opt/postgresql*/bin' | sort -rV) \
+    $(compgen -G '/usr/local/opt/postgresql*/bin' | sort -rV) \
+    "$(dirname "$(command -v postgres 2>/dev/null || echo /nowhere/postgres)")"; do
+    if [ -x "$folder/initdb" ] && [ -x "$folder/postgres" ]; then
+      printf '%s\n' "$folder"
+      return
+    fi
+  done
+  return 1
+}
+
+# The package would start a server on port 5432; what runs here starts private ones and needs only the programs.
+install_postgres() {
+  have apt-get && as_root true || return 1
+  as_root mkdir -p /etc/postgresql-common/createcluster.d
+  echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.d/no-main-cluster.conf >/dev/null
+  apt_install postgresql
+}
+
+# as_postgres COMMAND...: replaces this process by the command. A Postgres server refuses to run as root.
+as_postgres() {
+  if [ "$(id -u)" -eq 0 ]; then
+    exec setpriv --reuid postgres --regid postgres --init-groups -- "$@"
+  fi
+  exec "$@"
+}

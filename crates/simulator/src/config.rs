@@ -50,6 +50,11 @@ pub struct SimulatorConfig {
     pub free_service_messages_per_month: u32,
     /// Whether the account can pay. Without it service messages past the allowance fail (131042).
     pub payment_method: bool,
+    /// Statuses that are told, apart from `failed`, which always is. Bubbles move on whatever is told.
+    pub statuses: Vec<StatusLevel>,
+    /// Statuses that share a webhook, at most. Above 1 a status waits for others, up to
+    /// [`crate::deliver::STATUS_GATHER_MAX`].
+    pub status_batch_max: usize,
     /// Webhook requests in flight at the same time.
     pub delivery_concurrency: usize,
     /// How long to wait for the answer to one webhook, in milliseconds.
@@ -66,6 +71,35 @@ pub enum WindowRefusal {
     Status,
     /// A 400 with 131047 at once.
     Answer,
+}
+
+/// A status that is told as it is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum StatusLevel {
+    /// On its way.
+    Sent,
+    /// On the phone.
+    Delivered,
+    /// Seen.
+    Read,
+    /// Listened to.
+    Played,
+}
+
+impl StatusLevel {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Sent, Self::Delivered, Self::Read, Self::Played];
+}
+
+impl fmt::Display for StatusLevel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Played => "played",
+        })
+    }
 }
 
 impl SimulatorConfig {
@@ -102,6 +136,8 @@ impl Default for SimulatorConfig {
             recipient_allow_list: Vec::new(),
             free_service_messages_per_month: 1_000,
             payment_method: true,
+            statuses: StatusLevel::ALL.to_vec(),
+            status_batch_max: 1,
             delivery_concurrency: 32,
             delivery_timeout_milliseconds: 20_000,
             retry_delay_milliseconds: 200,

@@ -18,6 +18,8 @@ pub const ATTEMPTS_MAX: u32 = 20;
 pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
 /// Longest time that a reorder fault holds a webhook back.
 pub const REORDER_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Longest time that a status waits for others to share its webhook, where they may.
+pub const STATUS_GATHER_MAX: Duration = Duration::from_millis(20);
 /// Bytes read of the answer to a handshake.
 const CHALLENGE_BYTES_MAX: usize = 1_024;
 
@@ -131,14 +133,33 @@ fn pause_milliseconds(first: u64, attempts: u32) -> u64 {
     first.saturating_mul(1_u64 << attempts.saturating_sub(1).min(30)).min(most)
 }
 
+/// Signs many bodies with one secret; the secret is prepared once.
+pub(crate) struct Signer {
+    /// HMAC takes keys of any length, so this is never `None` in practice.
+    keyed: Option<Hmac<Sha256>>,
+}
+
+impl Signer {
+    pub(crate) fn new(secret: &str) -> Self {
+        Self { keyed: Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok() }
+    }
+
+    /// The signature of these bytes in hexadecimal digits.
+    pub(crate) fn hex(&self, body: &[u8]) -> [u8; 64] {
+        let mut digits = [b'0'; 64];
+        if let Some(mut mac) = self.keyed.clone() {
+            mac.update(body);
+            // The room is exactly that of 32 bytes.
+            _ = hex::encode_to_slice(mac.finalize().into_bytes(), &mut digits);
+        }
+        digits
+    }
+}
+
 /// The value of `X-Hub-Signature-256` for these bytes.
 pub(crate) fn signature(secret: &str, body: &[u8]) -> String {
-    // HMAC takes keys of any length, so there is no other arm in practice.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else {
-        return String::new();
-    };
-    mac.update(body);
-    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+    let digits = Signer::new(secret).hex(body);
+    format!("sha256={}", String::from_utf8_lossy(&digits))
 }
 
 /// What came of the GET handshake.

@@ -107,7 +107,6 @@ async fn send(
 ) -> Response {
     let mut call = Call::new(method, &uri);
     let parsed = serde_json::from_slice::<Value>(&body);
-    call.body = parsed.as_ref().ok().filter(|_| body.len() <= LOGGED_BODY_BYTES_MAX).cloned();
     let (outcome, fault) = shared.act(|world| {
         if let Err(refusal) = admit(world, &version, &headers) {
             return (Err(refusal), None);
@@ -120,6 +119,7 @@ async fn send(
         };
         perform(world, &mut call, body)
     });
+    call.body = parsed.ok().filter(|_| body.len() <= LOGGED_BODY_BYTES_MAX);
     answer(&shared, call, outcome, fault).await
 }
 
@@ -186,14 +186,16 @@ pub(crate) async fn answer(shared: &Shared, call: Call, outcome: Outcome, fault:
     };
     let dropped = fault == Some(FaultKind::DropAnswer) && accepted;
     let (status, body) = shared.act(|world| {
-        let (status, body) = match &told {
-            Ok(body) => (200, body.clone()),
-            Err(refusal) => (refusal.status, refusal.body(&world.ids.token()[..23])),
+        let (status, body) = match told {
+            Ok(body) => (200, body),
+            Err(refusal) => {
+                let body = refusal.body(&world.ids.token()[..23]);
+                let (phone_id, code, message) = (call.phone_id.clone(), refusal.code, refusal.message);
+                world.event(|| SimEvent::Failure { phone_id, source: "send".to_owned(), code: Some(code), message });
+                (refusal.status, body)
+            }
         };
-        if let Err(refusal) = &told {
-            let (phone_id, code, message) = (call.phone_id.clone(), refusal.code, refusal.message.clone());
-            world.event(|| SimEvent::Failure { phone_id, source: "send".to_owned(), code: Some(code), message });
-        }
+        let bytes = body.to_string();
         world.requests.add(GraphRequestView {
             number: 0,
             at_milliseconds: world.now_milliseconds,
@@ -202,12 +204,12 @@ pub(crate) async fn answer(shared: &Shared, call: Call, outcome: Outcome, fault:
             body: call.body,
             accepted,
             status: (!dropped).then_some(status),
-            answer: (!dropped).then(|| body.clone()),
+            answer: (!dropped).then_some(body),
             phone_id: call.phone_id,
             wamid: call.wamid,
             fault: fault.clone(),
         });
-        (status, body)
+        (status, bytes)
     });
     if let Some(FaultKind::Delay { ms }) = fault {
         tokio::time::sleep(Duration::from_millis(ms)).await;
@@ -215,5 +217,6 @@ pub(crate) async fn answer(shared: &Shared, call: Call, outcome: Outcome, fault:
     if dropped {
         return DropConnection::response();
     }
-    (StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), axum::Json(body)).into_response()
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -13,7 +13,11 @@ mod errors;
 pub mod faults;
 mod graph_api;
 mod ids;
+pub mod ingest_load;
+mod latency;
+mod line;
 pub mod load;
+mod load_people;
 pub mod phone;
 pub mod platform;
 pub mod scenario;
@@ -24,7 +28,7 @@ pub mod timers;
 pub mod view;
 mod world;
 
-pub use config::{SimulatorConfig, StartError, WindowRefusal};
+pub use config::{SimulatorConfig, StartError, StatusLevel, WindowRefusal};
 pub use simulator::{Simulator, Split};
 pub use view::{
     Author, BubbleStatus, BubbleView, ButtonView, ClockView, ControlError, DeliveryState, DeliveryView, FailureView,

@@ -10,35 +10,35 @@
 mod measure;
 mod pairing;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use reqwest::Url;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::StatusLevel;
+use crate::deliver::Signer;
+use crate::line::{Answer, Line, Target};
 use crate::platform::PlatformArgs;
-use crate::view::{Author, InboundKind, PhoneKind, PhoneSpec, SimEvent};
+use crate::view::{InboundKind, PhoneKind, PhoneSpec};
+use crate::world::people::PHONES_MAX;
 use crate::{Simulator, SimulatorConfig};
-use measure::{Answer, Measure};
+use measure::{Measure, Mode};
 use pairing::Pairing;
 
 /// Most webhooks a second that may be asked for.
 const RATE_PER_SECOND_MAX: u32 = 100_000;
-/// Webhooks in flight in an open loop; past it sending waits, and the waiting counts as latency.
-const IN_FLIGHT_MAX: usize = 8_192;
+/// Connections of an open loop, and so the webhooks in flight; past it sending waits, and the waiting counts as latency.
+const OPEN_LOOP_CONNECTIONS: u32 = 256;
 /// Longest run, in seconds.
 const SECONDS_MAX: u64 = 24 * 3_600;
 /// Most webhooks in a run.
 const COUNT_MAX: u64 = 100_000_000;
-/// How long one webhook may take to be answered.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often the progress bar says how things stand.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -51,9 +51,12 @@ pub struct LoadArgs {
     /// Webhooks a second (open loop); 0 sends as fast as answers come (closed loop)
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(..=i64::from(RATE_PER_SECOND_MAX)))]
     pub rate: u32,
-    /// Connections of the closed loop
+    /// Connections of the closed loop and of `--outstanding`
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     pub connections: u32,
+    /// Send as fast as replies come: at most so many messages wait for a reply (in place of a rate)
+    #[arg(long, value_name = "N", conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub outstanding: Option<u32>,
     /// Stop after so many seconds
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=SECONDS_MAX))]
     pub seconds: u64,
@@ -61,11 +64,17 @@ pub struct LoadArgs {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
     pub count: Option<u64>,
     /// Simulated people; there should be more than messages wait for a reply at any time
-    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=PHONES_MAX as i64))]
     pub phones: u32,
-    /// What people write; `{n}` becomes the number of the message
+    /// What people write; '{n}' becomes the number of the message
     #[arg(long, default_value = "michael: weather please")]
     pub text: String,
+    /// Statuses that are sent, apart from failed
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = StatusLevel::ALL)]
+    pub statuses: Vec<StatusLevel>,
+    /// Statuses that share a webhook, at most, if they come within 20 milliseconds
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub status_batch_max: u32,
     /// How long to wait for the last replies, in seconds
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=600))]
     pub drain_seconds: u64,
@@ -76,114 +85,139 @@ pub struct LoadArgs {
 
 /// Runs the load and prints the figures.
 ///
-/// Fails if the target is not on this machine, the simulator cannot start, or not one webhook was answered with 200.
+/// # Errors
+/// The target is not on this machine, the simulator cannot start, or not one webhook was answered with 200.
 pub async fn run(args: LoadArgs) -> anyhow::Result<()> {
-    let target = loopback(&args.platform.webhook_url)?;
-    let config = SimulatorConfig { webhook_url: Some(target.to_string()), ..args.platform.simulator_config() };
+    let target = Target::new(&args.platform.webhook_url)?;
+    let enough_phones = args.outstanding.is_none_or(|outstanding| outstanding <= args.phones);
+    ensure!(
+        enough_phones,
+        "each message without a reply needs a phone of its own: more --phones or less --outstanding"
+    );
+    let config = SimulatorConfig {
+        statuses: args.statuses.clone(),
+        status_batch_max: args.status_batch_max as usize,
+        ..args.platform.simulator_config()
+    };
     let simulator = Simulator::start(config).await.context("the simulator did not start")?;
-    let events = simulator.subscribe();
-    let run = Arc::new(Run::prepare(args, target, simulator).await?);
-    let listening = CancellationToken::new();
-    let listener = tokio::spawn(listen(Arc::clone(&run), events, listening.clone()));
+    let run = Arc::new(Run::prepare(args, target, simulator)?);
+    run.simulator.on_reply({
+        let run = Arc::downgrade(&run);
+        move |phone_id| {
+            if let Some(run) = run.upgrade() {
+                run.replied(phone_id);
+            }
+        }
+    });
+    let showing = CancellationToken::new();
     let started = Instant::now();
-    let progress = tokio::spawn(show_progress(Arc::clone(&run), started, listening.clone()));
-    if run.args.rate == 0 {
-        closed_loop(&run, started).await
-    } else {
-        open_loop(&run, started).await
+    let progress = tokio::spawn(show_progress(Arc::clone(&run), started, showing.clone()));
+    let connections = if run.is_open() { OPEN_LOOP_CONNECTIONS } else { run.args.connections };
+    let mut senders = JoinSet::new();
+    for _ in 0..connections {
+        senders.spawn(connection(Arc::clone(&run), started));
     }
-    let sending = started.elapsed();
+    senders.join_all().await;
+    let (sending, (_, replies_meanwhile)) = (started.elapsed(), run.measure.counts());
     run.drain().await;
-    listening.cancel();
-    let (_, _) = tokio::join!(listener, progress);
+    showing.cancel();
+    _ = progress.await;
     run.simulator.shutdown().await;
-    let report = run.measure.report(run.args.rate, run.args.connections, sending, run.pairing.waiting());
+    let report = run.measure.report(run.mode(), sending, replies_meanwhile, run.pairing.waiting());
     println!("{}", if run.args.json { report.json() } else { report.table() });
-    ensure!(report.answered() > 0, "not one webhook was answered with 200: is the platform running at {}?", run.target);
+    ensure!(report.answered() > 0, "not one webhook was answered with 200: is the platform at {}?", run.target.url());
     Ok(())
 }
 
 /// Everything that the tasks of one run share.
 struct Run {
     args: LoadArgs,
-    target: Url,
-    client: reqwest::Client,
+    target: Target,
+    signer: Signer,
     simulator: Simulator,
     pairing: Pairing,
     measure: Measure,
+    /// Messages that may still leave before a reply comes, with `--outstanding`.
+    allowance: Semaphore,
     /// Number of the next message.
     next: AtomicU64,
 }
 
 impl Run {
-    async fn prepare(args: LoadArgs, target: Url, simulator: Simulator) -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(ANSWER_TIMEOUT)
-            .pool_max_idle_per_host(IN_FLIGHT_MAX)
-            .tcp_nodelay(true)
-            .build()?;
+    fn prepare(args: LoadArgs, target: Target, simulator: Simulator) -> anyhow::Result<Self> {
         let mut phones = Vec::new();
         for _ in 0..args.phones {
             let spec = PhoneSpec { kind: Some(PhoneKind::PhoneAndBsuid), ..PhoneSpec::default() };
             phones.push(simulator.add_phone(spec)?.id);
         }
         Ok(Self {
-            args,
             target,
-            client,
+            signer: Signer::new(&args.platform.app_secret),
             simulator,
             pairing: Pairing::new(phones),
             measure: Measure::new()?,
+            allowance: Semaphore::new(args.outstanding.unwrap_or_default() as usize),
             next: AtomicU64::new(0),
+            args,
         })
+    }
+
+    fn mode(&self) -> Mode {
+        match self.args.outstanding {
+            Some(outstanding) => Mode::Sustained { outstanding },
+            None if self.args.rate == 0 => Mode::Closed { connections: self.args.connections },
+            None => Mode::Open { rate_per_second: self.args.rate },
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.mode(), Mode::Open { .. })
     }
 
     /// The number of the next message, or `None` when the run is over.
     fn next(&self, started: Instant) -> Option<u64> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let open_loop_count = (self.args.rate > 0).then(|| u64::from(self.args.rate) * self.args.seconds);
+        let open_loop_count = self.is_open().then(|| u64::from(self.args.rate) * self.args.seconds);
         let enough = [open_loop_count, self.args.count].into_iter().flatten().any(|count| number >= count);
         let over = started.elapsed() >= Duration::from_secs(self.args.seconds);
         (!over && !enough).then_some(number)
     }
 
+    /// Waits until the message with this number is to leave, and says when that was meant to be.
+    async fn leave(&self, number: u64, started: Instant) -> Instant {
+        if !self.is_open() {
+            return Instant::now();
+        }
+        let intended = started + Duration::from_secs_f64(number as f64 / f64::from(self.args.rate));
+        tokio::time::sleep_until(intended).await;
+        intended
+    }
+
     /// Sends one message that was meant to leave at `intended`.
-    async fn send(&self, number: u64, intended: Instant) {
+    async fn send(&self, line: &mut Line<'_>, number: u64, intended: Instant) {
         let (phone, paired) = self.pairing.take(intended);
         if !paired {
             self.measure.unpaired();
         }
         let text = self.args.text.replace("{n}", &number.to_string());
-        let answer = match self.simulator.compose(&phone, InboundKind::Text { text }.into()) {
-            Ok((body, signature)) => self.post(body, signature).await,
+        let answer = match self.simulator.compose_body(&phone, InboundKind::Text { text }.into()) {
+            Ok(body) => line.post(&body).await,
             Err(error) => {
                 tracing::warn!(%error, "a message could not be made");
                 Answer::Failed
             }
         };
         self.measure.answer(answer, intended.elapsed());
-        if paired && answer != Answer::Accepted {
-            self.pairing.give_up(&phone);
+        if paired && answer != Answer::Accepted && self.pairing.give_up(&phone) {
+            self.allowance.add_permits(1);
         }
     }
 
-    async fn post(&self, body: bytes::Bytes, signature: String) -> Answer {
-        let request = self
-            .client
-            .post(self.target.clone())
-            .header("content-type", "application/json")
-            .header("x-hub-signature-256", signature)
-            .body(body);
-        let Ok(response) = request.send().await else {
-            return Answer::Failed;
-        };
-        let accepted = response.status() == reqwest::StatusCode::OK;
-        match response.bytes().await {
-            Ok(_) if accepted => Answer::Accepted,
-            Ok(_) => Answer::Refused,
-            Err(_) => Answer::Failed,
+    /// A message of the business has reached this phone.
+    fn replied(&self, phone_id: &str) {
+        if let Some(intended) = self.pairing.reply(phone_id) {
+            self.measure.reply(intended.elapsed());
+            self.allowance.add_permits(1);
         }
     }
 
@@ -195,60 +229,34 @@ impl Run {
     }
 }
 
-/// Sends at fixed moments whatever the answers do.
-async fn open_loop(run: &Arc<Run>, started: Instant) {
-    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
-    let mut sends = JoinSet::new();
-    while let Some(number) = run.next(started) {
-        let intended = started + Duration::from_secs_f64(number as f64 / f64::from(run.args.rate));
-        tokio::time::sleep_until(intended).await;
-        let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else {
-            break;
-        };
-        let run = Arc::clone(run);
-        sends.spawn(async move {
-            run.send(number, intended).await;
-            drop(permit);
-        });
-        while sends.try_join_next().is_some() {}
-    }
-    sends.join_all().await;
-}
-
-/// Sends on each connection as soon as the answer to the message before is there.
-async fn closed_loop(run: &Arc<Run>, started: Instant) {
-    let mut connections = JoinSet::new();
-    for _ in 0..run.args.connections {
-        let run = Arc::clone(run);
-        connections.spawn(async move {
-            while let Some(number) = run.next(started) {
-                run.send(number, Instant::now()).await;
+/// Sends over one connection until the run is over.
+async fn connection(run: Arc<Run>, started: Instant) {
+    let mut line = Line::new(&run.target, &run.signer);
+    let end = started + Duration::from_secs(run.args.seconds);
+    loop {
+        let mut permit = None;
+        if run.args.outstanding.is_some() {
+            match tokio::time::timeout_at(end, run.allowance.acquire()).await {
+                Ok(Ok(allowed)) => permit = Some(allowed),
+                // The time is over.
+                _ => return,
             }
-        });
-    }
-    connections.join_all().await;
-}
-
-/// Takes note of each message of the business that reaches the Graph endpoint.
-async fn listen(run: Arc<Run>, mut events: broadcast::Receiver<SimEvent>, stop: CancellationToken) {
-    while let Some(event) = stop.run_until_cancelled(events.recv()).await {
-        match event {
-            Ok(SimEvent::BubbleAdded { bubble }) if bubble.author == Author::Business => {
-                if let Some(intended) = run.pairing.reply(&bubble.phone_id) {
-                    run.measure.reply(intended.elapsed());
-                }
-            }
-            Ok(_) => {}
-            Err(broadcast::error::RecvError::Lagged(missed)) => run.measure.missed_events(missed),
-            Err(broadcast::error::RecvError::Closed) => break,
         }
+        let Some(number) = run.next(started) else {
+            // The permit goes back, so that the next connection finds out as well.
+            return;
+        };
+        // It comes back with the reply.
+        permit.into_iter().for_each(SemaphorePermit::forget);
+        let intended = run.leave(number, started).await;
+        run.send(&mut line, number, intended).await;
     }
 }
 
 async fn show_progress(run: Arc<Run>, started: Instant, stop: CancellationToken) {
     let bar = match run.args.count {
         Some(count) => ProgressBar::new(count),
-        None if run.args.rate == 0 => ProgressBar::new_spinner(),
+        None if !run.is_open() => ProgressBar::new_spinner(),
         None => ProgressBar::new(u64::from(run.args.rate) * run.args.seconds),
     };
     let template = "{elapsed_precise} {wide_bar:.cyan/dim} {pos}/{len} {msg}";
@@ -267,45 +275,4 @@ async fn show_progress(run: Arc<Run>, started: Instant, stop: CancellationToken)
     }
     show();
     bar.finish_and_clear();
-}
-
-/// The address, if it is on this machine: this tool makes load, and nobody else's server is meant for that.
-fn loopback(address: &str) -> anyhow::Result<Url> {
-    let url = Url::parse(address).with_context(|| format!("{address} is not an address"))?;
-    let host = url.host_str().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let on_this_machine = host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if !on_this_machine {
-        bail!("load goes only to this machine: {host} is not a loopback address, use 127.0.0.1, [::1] or localhost");
-    }
-    ensure!(url.scheme() == "http", "the webhook of {address} must be http");
-    Ok(url)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use super::*;
-
-    #[test]
-    fn only_this_machine_is_loaded() {
-        for good in
-            ["http://127.0.0.1:8001/webhook", "http://localhost/webhook", "http://[::1]:9/", "http://127.9.9.9/"]
-        {
-            assert!(loopback(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "http://10.0.0.1/webhook",
-            "http://example.com/webhook",
-            "http://localhost.example.com/",
-            "http://127.0.0.1.example.com/",
-            "http://0.0.0.0/",
-            "http://[2001:db8::1]/",
-            "http://127.0.0.1@example.com/",
-            "https://127.0.0.1/",
-            "127.0.0.1:80",
-        ] {
-            assert!(loopback(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -5,8 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use simulator::{PhoneKind, PhoneSpec, Simulator, SimulatorConfig, WindowRefusal, load, scenario};
+use simulator::{
+    PhoneKind, PhoneSpec, Simulator, SimulatorConfig, StatusLevel, WindowRefusal, ingest_load, load, scenario,
+};
 use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A local WhatsApp Cloud API with phones in it
 #[derive(Parser)]
@@ -24,6 +29,8 @@ enum Command {
     Serve(ServeArgs),
     /// Send signed webhooks at a rate and measure webhook to answer and webhook to reply
     Load(load::LoadArgs),
+    /// Send nothing but signed webhooks, as cheap as they can be made, and measure the answers
+    IngestLoad(ingest_load::IngestLoadArgs),
     /// Play scripted conversations from files
     Run(scenario::RunArgs),
 }
@@ -66,6 +73,9 @@ struct ServeArgs {
     /// People to begin with, of all four kinds in turn
     #[arg(long, env = "WHATSAPP_SIM_PHONES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_000))]
     phones: u32,
+    /// Know so many of the people whom ingest-load writes as, to take the replies; their windows are open
+    #[arg(long, env = "WHATSAPP_SIM_LOAD_PEOPLE", value_name = "N", default_value_t = 0)]
+    load_people: u32,
     /// Phones read what arrives by themselves
     #[arg(long, env = "WHATSAPP_SIM_AUTO_READ")]
     auto_read: bool,
@@ -89,6 +99,12 @@ struct TimingArgs {
     /// Until a new template is approved, in milliseconds
     #[arg(long, env = "WHATSAPP_SIM_TEMPLATE_REVIEW_MILLISECONDS", value_name = "MS", default_value_t = 200)]
     template_review_milliseconds: u64,
+    /// Statuses that are sent, apart from failed
+    #[arg(long, env = "WHATSAPP_SIM_STATUSES", value_enum, value_delimiter = ',', default_values_t = StatusLevel::ALL)]
+    statuses: Vec<StatusLevel>,
+    /// Statuses that share a webhook, at most, if they come within 20 milliseconds
+    #[arg(long, env = "WHATSAPP_SIM_STATUS_BATCH_MAX", value_name = "N", default_value_t = 1)]
+    status_batch_max: usize,
     /// Webhook requests in flight at the same time
     #[arg(long, env = "WHATSAPP_SIM_DELIVERY_CONCURRENCY", value_name = "N", default_value_t = 32)]
     delivery_concurrency: usize,
@@ -122,26 +138,38 @@ struct PolicyArgs {
     no_payment_method: bool,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
+fn main() -> anyhow::Result<ExitCode> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let cli = Cli::parse();
-    match cli.command {
-        None => serve(cli.serve).await.map(|()| ExitCode::SUCCESS),
-        Some(Command::Serve(args)) => serve(args).await.map(|()| ExitCode::SUCCESS),
-        Some(Command::Load(args)) => load::run(args).await.map(|()| ExitCode::SUCCESS),
-        Some(Command::Run(args)) => scenario::run(args).await,
-    }
+    runtime(&cli)?.block_on(async {
+        match cli.command {
+            None => serve(cli.serve).await.map(|()| ExitCode::SUCCESS),
+            Some(Command::Serve(args)) => serve(args).await.map(|()| ExitCode::SUCCESS),
+            Some(Command::Load(args)) => load::run(args).await.map(|()| ExitCode::SUCCESS),
+            Some(Command::IngestLoad(args)) => ingest_load::run(args).await.map(|()| ExitCode::SUCCESS),
+            Some(Command::Run(args)) => scenario::run(args).await,
+        }
+    })
+}
+
+/// Load shares the machine with what it measures: one thread costs least, since nothing is handed from one to another.
+fn runtime(cli: &Cli) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = match cli.command {
+        Some(Command::Load(_) | Command::IngestLoad(_)) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    let phones = args.phones;
+    let (phones, load_people) = (args.phones, args.load_people);
     let simulator = Simulator::start(config(args)).await.context("the simulator did not start")?;
     let kinds = [PhoneKind::Username, PhoneKind::PhoneAndBsuid, PhoneKind::ParentBsuid, PhoneKind::Phone];
     for kind in kinds.into_iter().cycle().take(phones as usize) {
         simulator.add_phone(PhoneSpec { kind: Some(kind), ..PhoneSpec::default() })?;
     }
+    simulator.add_load_people(load_people)?;
     println!("chat page   {}/", simulator.url());
     println!("Graph API   {}/v25.0/…", simulator.url());
     println!("control API {}/sim/state", simulator.url());
@@ -175,6 +203,8 @@ fn config(args: ServeArgs) -> SimulatorConfig {
         recipient_allow_list: policy.recipient_allow_list,
         free_service_messages_per_month: policy.free_service_messages_per_month,
         payment_method: !policy.no_payment_method,
+        statuses: timing.statuses,
+        status_batch_max: timing.status_batch_max,
         delivery_concurrency: timing.delivery_concurrency,
         delivery_timeout_milliseconds: timing.delivery_timeout_milliseconds,
         retry_delay_milliseconds: timing.retry_delay_milliseconds,

@@ -8,7 +8,7 @@ use crate::SimulatorConfig;
 #[derive(Clone, clap::Args)]
 pub struct PlatformArgs {
     /// The webhook of the platform under test
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/webhook")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8001/webhook")]
     pub webhook_url: String,
     /// Where the simulator listens; the platform's Graph API base URL must be http://BIND
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7100")]

@@ -1,6 +1,6 @@
 //! What all tasks of a simulator share: the world behind its lock, the clock, the timers, the listeners.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, broadcast};
@@ -17,6 +17,9 @@ use crate::world::{Job, World};
 /// Events kept for a slow listener; past it the oldest go and the listener is told.
 pub const EVENTS_MAX: usize = 8_192;
 
+/// Hears of replies by the phone's id. It is called while the world stands still: it must not touch the simulator.
+pub(crate) type ReplyListener = Box<dyn Fn(&str) + Send + Sync>;
+
 pub(crate) struct Shared {
     pub(crate) config: Arc<SimulatorConfig>,
     world: Mutex<World>,
@@ -25,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) events: broadcast::Sender<SimEvent>,
     pub(crate) client: reqwest::Client,
     pub(crate) delivering: Semaphore,
+    /// Told the phone of each message of the business as it is accepted.
+    pub(crate) reply_listener: OnceLock<ReplyListener>,
     pub(crate) cancel: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
@@ -46,6 +51,7 @@ impl Shared {
             events: broadcast::Sender::new(EVENTS_MAX),
             client,
             delivering: Semaphore::new(config.delivery_concurrency),
+            reply_listener: OnceLock::new(),
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
             config,
@@ -60,6 +66,9 @@ impl Shared {
         world.crowded = self.timers.is_full();
         let result = work(&mut world);
         let effects = std::mem::take(&mut world.effects);
+        if let Some(listener) = self.reply_listener.get() {
+            effects.replies.iter().for_each(|phone_id| listener(phone_id));
+        }
         for event in effects.events {
             // An error only says that the last listener has just gone.
             _ = self.events.send(event);
@@ -75,6 +84,7 @@ impl Shared {
         while let Some(job) = self.timers.next(&self.cancel).await {
             match &job {
                 Job::Advance(sent, status) => self.act(|world| world.advance(sent, *status)),
+                Job::SendStatuses => self.act(World::send_statuses),
                 Job::ApproveTemplate(id) => self.act(|world| world.approve_template(id)),
                 Job::TypingEnd(phone_id) => self.act(|world| world.expire_typing(Some(phone_id))),
                 Job::Deliver { number, attempts } => {

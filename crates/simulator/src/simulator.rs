@@ -122,6 +122,14 @@ impl Simulator {
         self.shared.act(|world| world.add_phone(&spec))
     }
 
+    /// Adds the first so many of the people whom `whatsapp-sim ingest-load` writes as, with open windows.
+    ///
+    /// # Errors
+    /// There are too many phones, or one of these is there already.
+    pub fn add_load_people(&self, people: u32) -> Result<(), ControlError> {
+        (0..u64::from(people)).try_for_each(|person| self.shared.act(|world| world.add_load_person(person)))
+    }
+
     /// All people, oldest first.
     pub fn phones(&self) -> Vec<PhoneView> {
         self.shared.act(|world| world.people.all().map(|phone| phone.view(world.now())).collect())
@@ -176,14 +184,24 @@ impl Simulator {
     /// # Errors
     /// As [`Simulator::post`].
     pub fn compose(&self, phone_id: &str, spec: InboundSpec) -> Result<(Bytes, String), ControlError> {
-        let body = self.shared.act(|world| {
+        let body = self.compose_body(phone_id, spec)?;
+        let signature = signature(&self.shared.config.app_secret, &body);
+        Ok((body, signature))
+    }
+
+    pub(crate) fn compose_body(&self, phone_id: &str, spec: InboundSpec) -> Result<Bytes, ControlError> {
+        self.shared.act(|world| {
             let item = world.compose(phone_id, &spec)?;
             let change = json!({ "value": world.items_value(vec![item]), "field": "messages" });
             let entry = world.entry(vec![change]);
             Ok(escaped(&json!({ "object": "whatsapp_business_account", "entry": [entry] })))
-        })?;
-        let signature = signature(&self.shared.config.app_secret, &body);
-        Ok((body, signature))
+        })
+    }
+
+    /// Calls this with the phone of each message of the business, as it is accepted. Costs far less than
+    /// [`Simulator::subscribe`]. There is one such listener: only the first stays.
+    pub(crate) fn on_reply(&self, listener: impl Fn(&str) + Send + Sync + 'static) {
+        _ = self.shared.reply_listener.set(Box::new(listener));
     }
 
     /// Stores a file that a person can then send. Gives its id.
@@ -364,6 +382,9 @@ fn check(config: &SimulatorConfig) -> Result<(), StartError> {
     }
     if config.webhook_url.as_deref().is_some_and(|url| !is_http_url(url)) {
         return refuse("the webhook URL must be an http or https address");
+    }
+    if !(1..=BATCH_MESSAGES_MAX).contains(&config.status_batch_max) {
+        return refuse("statuses of a webhook are 1 to 1,000");
     }
     if config.delivery_concurrency == 0 || config.throughput_messages_per_second == 0 {
         return refuse("delivery concurrency and throughput must be at least 1");

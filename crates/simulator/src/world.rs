@@ -28,6 +28,7 @@ use crate::world::media::MediaStore;
 use crate::world::outbound::Sent;
 use crate::world::people::People;
 use crate::world::pricing::Allowance;
+use crate::world::statuses::StatusItem;
 use crate::world::templates::Templates;
 
 /// Bubbles kept in all chats together; past it the oldest go.
@@ -44,6 +45,8 @@ pub const WINDOW_SECONDS: i64 = 24 * 3_600;
 pub(crate) enum Job {
     /// A message of the business comes one step further.
     Advance(Arc<Sent>, BubbleStatus),
+    /// Statuses that waited for others leave.
+    SendStatuses,
     /// A new template is approved.
     ApproveTemplate(String),
     /// A webhook leaves; does nothing unless it has been tried exactly so often.
@@ -56,6 +59,8 @@ pub(crate) enum Job {
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     pub(crate) events: Vec<SimEvent>,
+    /// Phones that a message of the business has come to.
+    pub(crate) replies: Vec<String>,
     /// Delay in milliseconds and the work.
     pub(crate) jobs: Vec<(u64, Job)>,
 }
@@ -82,6 +87,7 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     pub(crate) requests: Requests,
     pub(crate) deliveries: Deliveries,
+    statuses_waiting: Vec<StatusItem>,
     pub(crate) number_pace: pace::NumberPace,
     pub(crate) allowance: Allowance,
     pub(crate) effects: Effects,
@@ -108,6 +114,7 @@ impl World {
             faults: Faults::default(),
             requests: Requests::default(),
             deliveries: Deliveries::default(),
+            statuses_waiting: Vec::new(),
             number_pace: pace::NumberPace::default(),
             allowance: Allowance::default(),
             effects: Effects::default(),

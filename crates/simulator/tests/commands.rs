@@ -1,4 +1,4 @@
-//! `whatsapp-sim run` and `whatsapp-sim load` against a small platform that speaks real HTTP: it checks the signature,
+//! `whatsapp-sim run`, `load` and `ingest-load` against a small platform that speaks real HTTP: it checks the signature,
 //! answers 200 and replies through the Graph API, as any client would.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -214,8 +214,10 @@ async fn run_reports_each_file_and_ends_with_the_count() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn load_measures_answers_and_replies_in_both_loops() {
-    for (words, mode) in [(["--rate", "100"], "open"), (["--rate", "0"], "closed")] {
+async fn load_measures_answers_and_replies_in_every_loop() {
+    for (words, mode) in
+        [(["--rate", "100"], "open"), (["--rate", "0"], "closed"), (["--outstanding", "3"], "sustained")]
+    {
         let common = ["load", "--json", "--count", "50", "--seconds", "30", "--phones", "60", "--connections", "4"];
         let output = whatsapp_sim(&[&common[..], &words[..]].concat()).await;
         let report: Value =
@@ -226,11 +228,60 @@ async fn load_measures_answers_and_replies_in_both_loops() {
             assert_eq!(report[key], wanted, "{key} in {report}");
         }
         assert_eq!(report["loop"], mode);
+        assert!(report["seconds"].as_f64().unwrap() < 20.0, "it ends with the last message: {report}");
         for span in ["webhook_to_answer_ms", "webhook_to_reply_ms"] {
             let at = |key: &str| report[span][key].as_f64().unwrap();
             assert!(0.0 < at("p50") && at("p50") <= at("p90") && at("p99") <= at("max"), "{report}");
         }
     }
+}
+
+/// Runs `whatsapp-sim ingest-load` and gives its figures and the bodies' messages as the platform saw them.
+async fn ingest_load(words: &[&str]) -> (Value, HashSet<String>) {
+    let (platform, webhook) = Platform::start().await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_whatsapp-sim"));
+    command.args(["ingest-load", "--json", "--text", "silence", "--webhook-url", &webhook]).args(words);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+    (report, platform.seen.lock().unwrap().clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ingest_load_sends_as_many_signed_messages_as_asked_for_in_both_loops() {
+    let common = ["--count", "40", "--seconds", "60", "--connections", "4"];
+    for (words, rate, messages) in
+        [(["--rate", "0"], 0, 40), (["--rate", "200"], 200, 40), (["--batch", "25"], 0, 1_000)]
+    {
+        let (report, seen) = ingest_load(&[&common[..], &words[..]].concat()).await;
+        for (key, wanted) in [("webhooks", 40), ("accepted", 40), ("http_errors", 0), ("open_loop_rate", rate)] {
+            assert_eq!(report[key], wanted, "{key} in {report}");
+        }
+        assert_eq!(seen.len(), messages, "each message has its own id");
+        assert!(report["webhook_to_answer_ms"]["p50"].as_f64().unwrap() > 0.0, "{report}");
+    }
+    let (report, seen) = ingest_load(&[&common[..], &["--batch", "25", "--duplicates-percent", "30"]].concat()).await;
+    let duplicates = report["duplicate_messages"].as_u64().unwrap();
+    assert!((200..400).contains(&duplicates), "{report}");
+    assert_eq!(seen.len() as u64, 1_000 - duplicates, "the rest were repeats");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ingest_load_counts_refusals_and_says_when_nothing_was_accepted() {
+    let output = whatsapp_sim_alone(&["ingest-load", "--count", "2", "--webhook-url", "http://192.0.2.1/"]).await;
+    assert!(text(&output.stderr).contains("192.0.2.1 is not a loopback address"), "{}", text(&output.stderr));
+    let (_platform, webhook) = Platform::start().await;
+    let words = ["ingest-load", "--count", "2", "--json", "--app-secret", "another", "--webhook-url", &webhook];
+    let output = whatsapp_sim_alone(&words).await;
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["http_errors"], &report["accepted"]), (&json!(2), &json!(0)));
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("not one webhook was answered with 200"), "{}", text(&output.stderr));
+}
+
+async fn whatsapp_sim_alone(words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_whatsapp-sim"));
+    command.args(words);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

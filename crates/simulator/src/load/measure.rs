@@ -3,25 +3,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// Latencies past this count as this, in microseconds.
-const LATENCY_MICROSECONDS_MAX: u64 = 3_600 * 1_000_000;
-/// Three digits: an error of at most a thousandth.
-const SIGNIFICANT_DIGITS: u8 = 3;
-
-/// How a webhook was answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// With 200.
-    Accepted,
-    /// With another status.
-    Refused,
-    /// Not at all.
-    Failed,
-}
+use crate::latency::{self, Latencies};
+use crate::line::Answer;
 
 /// What has been measured so far.
 pub(super) struct Measure {
@@ -34,26 +20,20 @@ struct Tally {
     failed: u64,
     replies: u64,
     unpaired: u64,
-    missed_events: u64,
     answer: Histogram<u64>,
     reply: Histogram<u64>,
 }
 
 impl Measure {
     pub(super) fn new() -> anyhow::Result<Self> {
-        let histogram = || {
-            Histogram::new_with_bounds(1, LATENCY_MICROSECONDS_MAX, SIGNIFICANT_DIGITS)
-                .context("the histogram's bounds are bad")
-        };
         let tally = Tally {
             accepted: 0,
             refused: 0,
             failed: 0,
             replies: 0,
             unpaired: 0,
-            missed_events: 0,
-            answer: histogram()?,
-            reply: histogram()?,
+            answer: latency::histogram()?,
+            reply: latency::histogram()?,
         };
         Ok(Self { tally: Mutex::new(tally) })
     }
@@ -65,7 +45,7 @@ impl Measure {
         match answer {
             Answer::Accepted => {
                 tally.accepted += 1;
-                tally.answer.saturating_record(microseconds(latency));
+                latency::record(&mut tally.answer, latency);
             }
             Answer::Refused => tally.refused += 1,
             Answer::Failed => tally.failed += 1,
@@ -76,17 +56,12 @@ impl Measure {
     pub(super) fn reply(&self, latency: Duration) {
         let mut tally = self.lock();
         tally.replies += 1;
-        tally.reply.saturating_record(microseconds(latency));
+        latency::record(&mut tally.reply, latency);
     }
 
     /// A message left from a phone that waited already.
     pub(super) fn unpaired(&self) {
         self.lock().unpaired += 1;
-    }
-
-    /// The simulator reported faster than this command could listen.
-    pub(super) fn missed_events(&self, missed: u64) {
-        self.lock().missed_events += missed;
     }
 
     /// Webhooks that are over and done with, and replies.
@@ -95,24 +70,24 @@ impl Measure {
         (tally.accepted + tally.refused + tally.failed, tally.replies)
     }
 
-    /// Everything measured. `sending` is how long webhooks were sent, `unanswered` how many phones still wait for a
-    /// reply.
-    pub(super) fn report(&self, rate: u32, connections: u32, sending: Duration, unanswered: u64) -> Report {
+    /// Everything measured. `sending` is how long webhooks were sent, `replies_meanwhile` how many replies came in that
+    /// time, `unanswered` how many phones still wait for a reply.
+    pub(super) fn report(&self, mode: Mode, sending: Duration, replies_meanwhile: u64, unanswered: u64) -> Report {
         let tally = self.lock();
-        let mode = if rate == 0 { Mode::Closed { connections } } else { Mode::Open { rate_per_second: rate } };
-        let per_second = tally.accepted as f64 / sending.as_secs_f64().max(f64::EPSILON);
+        let per_second = |count: u64| (count as f64 / sending.as_secs_f64().max(f64::EPSILON)).round();
         Report {
             mode,
             seconds: (sending.as_secs_f64() * 1_000.0).round() / 1_000.0,
             webhooks: tally.accepted + tally.refused + tally.failed,
             accepted: tally.accepted,
-            accepted_per_second: per_second.round(),
+            accepted_per_second: per_second(tally.accepted),
             http_errors: tally.refused,
             transport_errors: tally.failed,
             replies: tally.replies,
+            replies_per_second: per_second(replies_meanwhile),
             without_reply: unanswered,
             unpaired: tally.unpaired,
-            missed_events: tally.missed_events,
+            processor_seconds: latency::processor_seconds(),
             webhook_to_answer_ms: Latencies::of(&tally.answer),
             webhook_to_reply_ms: Latencies::of(&tally.reply),
         }
@@ -121,10 +96,6 @@ impl Measure {
     fn lock(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn microseconds(latency: Duration) -> u64 {
-    u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1)
 }
 
 /// The figures of a run.
@@ -139,39 +110,25 @@ pub(super) struct Report {
     http_errors: u64,
     transport_errors: u64,
     replies: u64,
+    replies_per_second: f64,
     without_reply: u64,
     unpaired: u64,
-    missed_events: u64,
+    /// What this command, simulator included, has cost.
+    processor_seconds: Option<f64>,
     webhook_to_answer_ms: Option<Latencies>,
     webhook_to_reply_ms: Option<Latencies>,
 }
 
-#[derive(Debug, Serialize)]
+/// What makes the next message leave.
+#[derive(Debug, Clone, Copy, Serialize)]
 #[serde(tag = "loop", rename_all = "lowercase")]
-enum Mode {
+pub(super) enum Mode {
+    /// The clock.
     Open { rate_per_second: u32 },
+    /// The answer to a webhook.
     Closed { connections: u32 },
-}
-
-/// Milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct Latencies {
-    p50: f64,
-    p90: f64,
-    p99: f64,
-    max: f64,
-}
-
-impl Latencies {
-    fn of(histogram: &Histogram<u64>) -> Option<Self> {
-        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
-        (!histogram.is_empty()).then(|| Self {
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            max: histogram.max() as f64 / 1_000.0,
-        })
-    }
+    /// A reply.
+    Sustained { outstanding: u32 },
 }
 
 impl Report {
@@ -190,16 +147,17 @@ impl Report {
         let mode = match self.mode {
             Mode::Open { rate_per_second } => format!("open loop at {rate_per_second}/s"),
             Mode::Closed { connections } => format!("closed loop, {connections} connections"),
+            Mode::Sustained { outstanding } => format!("at most {outstanding} without a reply"),
         };
         let mut lines = vec![
             format!(
-                "{} webhooks in {:.1} s ({mode}), {:.0} answered with 200 a second",
-                self.webhooks, self.seconds, self.accepted_per_second
+                "{} webhooks in {:.1} s ({mode}), {:.0} answered with 200 a second, {:.0} replies a second",
+                self.webhooks, self.seconds, self.accepted_per_second, self.replies_per_second
             ),
             String::new(),
-            format!("{:20} {:>9} {:>10} {:>10} {:>10} {:>10}", "milliseconds", "count", "p50", "p90", "p99", "max"),
-            row("webhook -> answer", self.accepted, self.webhook_to_answer_ms),
-            row("webhook -> reply", self.replies, self.webhook_to_reply_ms),
+            latency::HEADING.to_owned(),
+            Latencies::row("webhook -> answer", self.accepted, self.webhook_to_answer_ms),
+            Latencies::row("webhook -> reply", self.replies, self.webhook_to_reply_ms),
         ];
         let notes = [
             (self.http_errors, "webhooks answered with another status than 200"),
@@ -209,7 +167,6 @@ impl Report {
                 self.unpaired,
                 "messages left from a phone that waited already, their replies are not measured: more --phones",
             ),
-            (self.missed_events, "events of the simulator missed, so replies may be missing: a lower --rate"),
         ];
         let mut notes =
             notes.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).peekable();
@@ -217,16 +174,10 @@ impl Report {
             lines.push(String::new());
         }
         lines.extend(notes);
-        lines.join("\n")
-    }
-}
-
-fn row(name: &str, count: u64, latencies: Option<Latencies>) -> String {
-    match latencies {
-        Some(Latencies { p50, p90, p99, max }) => {
-            format!("{name:20} {count:>9} {p50:>10.2} {p90:>10.2} {p99:>10.2} {max:>10.2}")
+        if let Some(seconds) = self.processor_seconds {
+            lines.push(format!("{seconds:.1} s of a processor were used by this command and its simulator"));
         }
-        None => format!("{name:20} {count:>9} {:>10} {:>10} {:>10} {:>10}", "-", "-", "-", "-"),
+        lines.join("\n")
     }
 }
 
@@ -244,7 +195,7 @@ mod tests {
         measure.answer(Answer::Refused, Duration::from_micros(10));
         measure.answer(Answer::Failed, Duration::from_secs(30));
         measure.reply(Duration::from_millis(200));
-        let report = measure.report(50, 0, Duration::from_secs(2), 3);
+        let report = measure.report(Mode::Open { rate_per_second: 50 }, Duration::from_secs(2), 1, 3);
         let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
         assert_eq!((&json["loop"], &json["rate_per_second"]), (&"open".into(), &50.into()));
         assert_eq!((&json["webhooks"], &json["accepted"], &json["http_errors"]), (&102.into(), &100.into(), &1.into()));
@@ -259,7 +210,7 @@ mod tests {
 
     #[test]
     fn nothing_measured_shows_dashes() {
-        let report = Measure::new().unwrap().report(0, 8, Duration::from_secs(1), 0);
+        let report = Measure::new().unwrap().report(Mode::Closed { connections: 8 }, Duration::from_secs(1), 0, 0);
         assert!(report.table().contains("closed loop, 8 connections"));
         assert!(report.table().contains('-'));
     }

@@ -52,9 +52,9 @@ impl Pairing {
         Some(intended)
     }
 
-    /// The message was not accepted: nothing is to be waited for.
-    pub(super) fn give_up(&self, phone: &str) {
-        self.reply(phone);
+    /// The message was not accepted: nothing is to be waited for. `false`: a reply came all the same.
+    pub(super) fn give_up(&self, phone: &str) -> bool {
+        self.reply(phone).is_some()
     }
 
     /// How many phones wait for a reply.

@@ -161,6 +161,7 @@ impl World {
             content: outgoing.content,
             sent: Some(sent),
         };
+        self.effects.replies.push(phone_id.to_owned());
         self.add_bubble(phone_id, bubble);
     }
 

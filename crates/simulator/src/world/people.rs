@@ -4,13 +4,14 @@ use std::collections::{HashMap, VecDeque};
 
 use serde_json::{Map, Value, json};
 
+use crate::load_people;
 use crate::view::{Author, BubbleStatus, ControlError, PhoneKind, PhoneSpec, PhoneView, SimEvent};
 use crate::world::bubble::Bubble;
 use crate::world::pace::PairPace;
 use crate::world::{Job, TYPING_SECONDS, WINDOW_SECONDS, World};
 
-/// People at a time.
-pub const PHONES_MAX: usize = 10_000;
+/// People at a time; one takes about 1 KiB before anything is said.
+pub const PHONES_MAX: usize = 200_000;
 /// Characters of a profile's name.
 pub const NAME_CHARACTERS_MAX: usize = 100;
 /// How long a hidden number stays shown after the business wrote to it, in seconds.
@@ -160,32 +161,71 @@ impl People {
     }
 }
 
+/// Who somebody is, before a phone is made of it.
+struct Identity {
+    name: String,
+    kind: PhoneKind,
+    number: String,
+    username: Option<String>,
+    user_id: Option<String>,
+    parent_user_id: Option<String>,
+}
+
 impl World {
     pub(crate) fn phone(&self, id: &str) -> Result<&Phone, ControlError> {
         self.people.get(id).ok_or_else(|| ControlError::NotFound(format!("there is no phone {id}")))
     }
 
     pub(crate) fn add_phone(&mut self, spec: &PhoneSpec) -> Result<PhoneView, ControlError> {
-        if self.people.order.len() >= PHONES_MAX {
-            return Err(ControlError::Full(format!("there are {PHONES_MAX} phones already: remove some or reset")));
-        }
+        self.room_for_one()?;
         let kind = spec.kind.unwrap_or(PhoneKind::Username);
         let name = self.checked_name(spec)?;
         let number = self.checked_number(spec)?;
         let username = self.checked_username(spec, kind, &name)?;
         let user_id = (kind != PhoneKind::Phone).then(|| self.ids.user_id(&number));
         let parent_user_id = (kind == PhoneKind::ParentBsuid).then(|| self.ids.parent_user_id(&number));
+        Ok(self.move_in(Identity { name, kind, number, username, user_id, parent_user_id }, None))
+    }
+
+    /// Adds one of the people whom `ingest-load` writes as, who has just written.
+    pub(crate) fn add_load_person(&mut self, person: u64) -> Result<(), ControlError> {
+        let spec = PhoneSpec {
+            name: Some(load_people::name(person).to_string()),
+            phone: Some(load_people::number(person).to_string()),
+            ..PhoneSpec::default()
+        };
+        self.room_for_one()?;
+        let identity = Identity {
+            name: self.checked_name(&spec)?,
+            kind: PhoneKind::PhoneAndBsuid,
+            number: self.checked_number(&spec)?,
+            username: None,
+            user_id: Some(load_people::user_id(person).to_string()),
+            parent_user_id: None,
+        };
+        self.move_in(identity, Some(self.now()));
+        Ok(())
+    }
+
+    fn room_for_one(&self) -> Result<(), ControlError> {
+        if self.people.order.len() < PHONES_MAX {
+            return Ok(());
+        }
+        Err(ControlError::Full(format!("there are {PHONES_MAX} phones already: remove some or reset")))
+    }
+
+    fn move_in(&mut self, identity: Identity, last_inbound_at: Option<i64>) -> PhoneView {
         self.people.added += 1;
         let phone = Phone {
             id: format!("phone-{}", self.people.added),
-            name,
-            kind,
-            number,
-            username,
-            user_id,
-            parent_user_id,
+            name: identity.name,
+            kind: identity.kind,
+            number: identity.number,
+            username: identity.username,
+            user_id: identity.user_id,
+            parent_user_id: identity.parent_user_id,
             chat: VecDeque::new(),
-            last_inbound_at: None,
+            last_inbound_at,
             number_used_at: None,
             referral_at: None,
             free_entry_until: None,
@@ -195,7 +235,7 @@ impl World {
         let view = phone.view(self.now());
         self.people.insert(phone);
         self.event(|| SimEvent::Phone { phone: view.clone() });
-        Ok(view)
+        view
     }
 
     fn checked_name(&mut self, spec: &PhoneSpec) -> Result<String, ControlError> {

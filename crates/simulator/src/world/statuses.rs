@@ -1,14 +1,25 @@
 //! The ladder sent, delivered, read, played, and its webhooks (reference §1.7, §2.3).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::config::StatusLevel;
+use crate::deliver::STATUS_GATHER_MAX;
 use crate::errors::webhook_error;
 use crate::view::{Author, BubbleStatus, ControlError, FailureView, SimEvent};
 use crate::world::outbound::{Address, Sent};
 use crate::world::webhooks::About;
 use crate::world::{Job, World};
+
+/// A status on its way into a webhook, with the person's card where the status has one.
+#[derive(Debug)]
+pub(crate) struct StatusItem {
+    about: About,
+    contact: Option<Value>,
+    status: Value,
+}
 
 impl World {
     /// Takes a message of the business one step further, if it is not there already.
@@ -69,7 +80,12 @@ impl World {
         self.event(|| SimEvent::Status { phone_id, id, status, error });
     }
 
+    /// Tells of a status, at once or together with others.
     fn status_webhook(&mut self, sent: &Sent, status: BubbleStatus, error: Option<&FailureView>) {
+        let level = level(status);
+        if level.is_some_and(|level| !self.config.statuses.contains(&level)) {
+            return;
+        }
         let mut item = Map::new();
         item.insert("id".to_owned(), json!(sent.wamid));
         item.insert("status".to_owned(), json!(status_name(status)));
@@ -83,17 +99,44 @@ impl World {
         } else if let Some(price) = &sent.price {
             item.insert("pricing".to_owned(), price.json());
         }
-        let mut value = self.messages_value();
-        let with_contacts = error.is_none();
-        if let Some(contact) = self.status_contact(sent, status).filter(|_| with_contacts) {
-            value.insert("contacts".to_owned(), json!([contact]));
-        }
-        value.insert("statuses".to_owned(), json!([item]));
+        let contact = self.status_contact(sent, status).filter(|_| error.is_none());
         let about = About {
             phone_id: Some(sent.phone_id.clone()).filter(|id| !id.is_empty()),
             wamids: vec![sent.wamid.clone()],
             kind: status_name(status).to_owned(),
         };
+        self.statuses_waiting.push(StatusItem { about, contact, status: Value::Object(item) });
+        if self.statuses_waiting.len() >= self.config.status_batch_max {
+            self.send_statuses();
+        } else if self.statuses_waiting.len() == 1 {
+            let wait = u64::try_from(STATUS_GATHER_MAX.as_millis()).unwrap_or(u64::MAX);
+            self.later(wait, Job::SendStatuses);
+        }
+    }
+
+    /// Sends the statuses that have gathered, in one webhook.
+    pub(crate) fn send_statuses(&mut self) {
+        let waiting = std::mem::take(&mut self.statuses_waiting);
+        let (mut contacts, mut statuses, mut about) = (Vec::new(), Vec::new(), About::default());
+        // By what is written on it: comparing each card with each other would cost more than all the rest.
+        let mut cards = HashSet::new();
+        for item in waiting {
+            if statuses.is_empty() {
+                about = item.about;
+            } else {
+                about.wamids.extend(item.about.wamids);
+            }
+            contacts.extend(item.contact.filter(|contact| cards.insert(contact.to_string())));
+            statuses.push(item.status);
+        }
+        if statuses.is_empty() {
+            return;
+        }
+        let mut value = self.messages_value();
+        if !contacts.is_empty() {
+            value.insert("contacts".to_owned(), Value::Array(contacts));
+        }
+        value.insert("statuses".to_owned(), Value::Array(statuses));
         self.send_change(about, "messages", Value::Object(value));
     }
 
@@ -174,5 +217,15 @@ fn status_name(status: BubbleStatus) -> &'static str {
         BubbleStatus::Read => "read",
         BubbleStatus::Played => "played",
         BubbleStatus::Failed => "failed",
+    }
+}
+
+fn level(status: BubbleStatus) -> Option<StatusLevel> {
+    match status {
+        BubbleStatus::Sent => Some(StatusLevel::Sent),
+        BubbleStatus::Delivered => Some(StatusLevel::Delivered),
+        BubbleStatus::Read => Some(StatusLevel::Read),
+        BubbleStatus::Played => Some(StatusLevel::Played),
+        BubbleStatus::Accepted | BubbleStatus::Failed => None,
     }
 }

@@ -104,17 +104,21 @@ impl World {
 pub(crate) fn escaped(value: &Value) -> Bytes {
     let plain = value.to_string();
     let mut text = String::with_capacity(plain.len() + plain.len() / 8);
-    for c in plain.chars() {
-        match c {
-            '/' => text.push_str("\\/"),
-            _ if c.is_ascii() => text.push(c),
-            _ => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    text.push_str(&format!("\\u{unit:04x}"));
-                }
+    let mut rest = plain.as_str();
+    // Nearly all of it is plain: whole stretches are copied.
+    while let Some(end) = rest.bytes().position(|byte| byte == b'/' || !byte.is_ascii()) {
+        text.push_str(&rest[..end]);
+        let c = rest[end..].chars().next().unwrap_or_default();
+        if c == '/' {
+            text.push_str("\\/");
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                text.push_str(&format!("\\u{unit:04x}"));
             }
         }
+        rest = &rest[end + c.len_utf8()..];
     }
+    text.push_str(rest);
     Bytes::from(text)
 }
 

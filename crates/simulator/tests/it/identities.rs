@@ -138,3 +138,20 @@ async fn a_change_of_user_id_shows_no_number() {
     let plain = bench.phone(PhoneKind::Phone);
     assert!(bench.simulator.post(&plain.id, InboundKind::UserIdChange.into()).is_err());
 }
+
+#[tokio::test]
+async fn the_people_of_ingest_load_take_replies_without_having_written_here() {
+    let bench = bench().await;
+    bench.simulator.add_load_people(3).unwrap();
+    let people = bench.simulator.phones();
+    assert_eq!(people[2].phone, "19990000000002");
+    assert_eq!(people[2].user_id.as_deref(), Some("US.LOAD00000000000002"));
+    for address in [json!({ "to": "19990000000002" }), json!({ "recipient": "US.LOAD00000000000001" })] {
+        let mut body = json!({ "messaging_product": "whatsapp", "type": "text", "text": text("hello") });
+        body.as_object_mut().unwrap().extend(address.as_object().unwrap().clone());
+        let wamid = bench.accepted(&body).await;
+        bench.idle().await;
+        assert_eq!(bench.ladder(&wamid), ["sent", "delivered"], "the window is open: {body}");
+    }
+    assert!(bench.simulator.add_load_people(1).is_err(), "this person is here already");
+}

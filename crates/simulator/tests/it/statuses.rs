@@ -1,7 +1,7 @@
 //! The ladder of statuses, what each carries, and what it costs.
 
-use serde_json::json;
-use simulator::{BubbleStatus, PhoneKind};
+use serde_json::{Value, json};
+use simulator::{BubbleStatus, PhoneKind, StatusLevel};
 
 use crate::bench::{bench, bench_with, ogg_opus, text};
 
@@ -45,6 +45,38 @@ async fn statuses_to_a_hidden_number_carry_the_user_id_and_the_username_late() {
         assert_eq!(status["recipient_user_id"], json!(phone.user_id));
         let named = value["contacts"][0]["profile"].get("username").is_some();
         assert_eq!(named, status["status"] != "sent");
+    }
+}
+
+#[tokio::test]
+async fn statuses_share_a_webhook_where_they_may_and_only_chosen_levels_are_told() {
+    let bench = bench_with(|config| {
+        config.status_batch_max = 3;
+        config.statuses = vec![StatusLevel::Read];
+    })
+    .await;
+    let phone = bench.writing_phone(PhoneKind::PhoneAndBsuid).await;
+    let mut sent = Vec::new();
+    for _ in 0..5 {
+        sent.push(bench.accepted(&bench.to(&phone, "text", text("hello"))).await);
+    }
+    bench.idle().await;
+    let told = || bench.values().into_iter().filter(|value| value["statuses"].is_array()).collect::<Vec<_>>();
+    assert_eq!(told(), Vec::<Value>::new(), "neither sent nor delivered was chosen");
+    assert_eq!(bench.simulator.read(&phone.id, &[]).unwrap(), (5, 0), "the bubbles have moved on all the same");
+    bench.idle().await;
+    let webhooks = told();
+    let statuses = |value: &Value| value["statuses"].as_array().unwrap().clone();
+    let mut sizes: Vec<usize> = webhooks.iter().map(|value| statuses(value).len()).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [2, 3], "three fill a webhook, the other two leave when nobody joins them");
+    let mut ids: Vec<String> =
+        webhooks.iter().flat_map(statuses).map(|status| status["id"].as_str().unwrap().to_owned()).collect();
+    ids.sort();
+    sent.sort();
+    assert_eq!(ids, sent);
+    for value in webhooks {
+        assert_eq!(value["contacts"].as_array().unwrap().len(), 1, "each person's card once");
     }
 }
 
