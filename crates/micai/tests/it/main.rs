@@ -9,6 +9,8 @@ mod ingest;
 mod postgres;
 mod process;
 mod queue;
+mod redis;
 mod sender;
+mod shared;
 mod store;
 mod turn;

@@ -275,9 +275,9 @@ fn ask(
         .collect();
     let mut counts: BTreeMap<usize, usize> = state.view.allot(topic, wanted, now, &posted).into_iter().collect();
     if is_poll {
-        (0..shared.names.shards).for_each(|shard| drop(counts.entry(shard).or_default()));
+        (0..shared.names.shards).for_each(|shard| _ = counts.entry(shard).or_default());
     } else if shared.local.is_some() {
-        state.view.due(topic, now).for_each(|shard| drop(counts.entry(shard).or_default()));
+        state.view.due(topic, now).for_each(|shard| _ = counts.entry(shard).or_default());
     }
     counts
         .into_iter()
