@@ -85,7 +85,10 @@ async fn throughput(server: &Redis, shards: usize) {
     stop.cancel();
     consumer.close().await;
     producer.close().await;
-    println!("{shards} shards: {:.0} keys/s announced, handed out and done ({KEYS} in {seconds:.2} s)", KEYS as f64 / seconds);
+    println!(
+        "{shards} shards: {:.0} keys/s announced, handed out and done ({KEYS} in {seconds:.2} s)",
+        KEYS as f64 / seconds
+    );
 }
 
 async fn latency(server: &Redis) {

@@ -186,9 +186,7 @@ fn values_that_do_not_fit_are_refused() {
 
 #[test]
 fn a_key_in_redis_outlasts_the_lease_of_its_conversation() {
-    let both = |queue_lease| {
-        [("MICAI_REDIS_URL", "redis://cache:6379"), ("MICAI_QUEUE_LEASE_SECONDS", queue_lease)]
-    };
+    let both = |queue_lease| [("MICAI_REDIS_URL", "redis://cache:6379"), ("MICAI_QUEUE_LEASE_SECONDS", queue_lease)];
     let sentence = finding(&both("90"));
     assert!(sentence.contains("MICAI_CONVERSATION_LEASE_SECONDS is 90: the first must be longer"), "{sentence}");
     assert!(Config::load(both("91"), None).is_ok());

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -195,6 +195,8 @@ async fn use_link(
 ) -> RedisResult<()> {
     let take = load(&mut connection).await?;
     pauses.reset();
+    // Whoever found the last connection broken did not mean this one.
+    let _ = inner.broken.notified().now_or_never();
     inner.link.send_replace(Some(Link { connection: connection.clone(), take }));
     let channel = inner.channel();
     let mut events = Vec::new();

@@ -10,6 +10,7 @@ mod postgres;
 mod process;
 mod queue;
 mod redis;
+mod roles;
 mod sender;
 mod shared;
 mod store;

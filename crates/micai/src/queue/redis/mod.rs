@@ -275,7 +275,9 @@ impl WakeQueue for RedisQueue {
             let Some(mut driver) = driver else { return };
             if tokio::time::timeout(CLOSE_TIMEOUT, &mut driver).await.is_err() {
                 driver.abort();
-                tracing::warn!("Redis did not take what the queue had left to say; keys come back when their lease ends");
+                tracing::warn!(
+                    "Redis did not take what the queue had left to say; keys come back when their lease ends"
+                );
             }
         })
     }

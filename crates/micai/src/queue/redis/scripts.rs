@@ -58,7 +58,11 @@ pub(super) struct Call {
 
 pub(super) enum Wish {
     Post(Vec<Post>),
-    Next { count: usize, token: Token, lease_end: i64 },
+    Next {
+        count: usize,
+        token: Token,
+        lease_end: i64,
+    },
     /// What was handed out under this token in an answer that never came is ready again.
     Reclaim(Token),
 }

@@ -86,7 +86,11 @@ impl View {
 
     /// Shards in which a date has come or a lease has ended.
     pub fn due(&self, topic: Topic, now: i64) -> impl Iterator<Item = usize> {
-        self.of(topic).iter().enumerate().filter(move |(_, shard)| shard.due_by(now).is_some()).map(|(number, _)| number)
+        self.of(topic)
+            .iter()
+            .enumerate()
+            .filter(move |(_, shard)| shard.due_by(now).is_some())
+            .map(|(number, _)| number)
     }
 
     /// When the next date comes or the next lease ends.

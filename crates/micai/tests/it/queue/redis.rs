@@ -93,7 +93,8 @@ async fn a_lease_that_ends_while_its_process_works_on_brings_the_key_back_after_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_stops_gives_back_what_it_had_not_begun() {
     let redis = Redis::start();
-    let settings = super::settings();
+    // Only within a shard is there one line for all processes.
+    let settings = RedisQueueSettings { shards: 1, ..super::settings() };
     let clock = clock();
     let first = process(redis.server(), &settings, &clock, 1).await;
     let second = process(redis.server(), &settings, &clock, 2).await;
@@ -171,6 +172,13 @@ async fn everything_gets_through(queue: &RedisQueue, seen: &Seen, first: u128) {
     }
 }
 
+/// Connections that the server has ever had.
+async fn connections(redis: &Private) -> u64 {
+    let stats: String = redis.command(&["INFO", "stats"]).await;
+    let count = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+    count.and_then(|count| count.trim().parse().ok()).expect("a count")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_happens_to_the_server_in_the_middle_of_work_it_goes_on() {
     let Some(mut redis) = Private::start_if_installed(&[]) else { return };
@@ -182,9 +190,11 @@ async fn whatever_happens_to_the_server_in_the_middle_of_work_it_goes_on() {
         workers.spawn(work(queue.clone(), held.clone(), seen.clone()));
     }
     everything_gets_through(&queue, &seen, 0).await;
+    let connections_before = connections(&redis).await;
     redis.command::<()>(&["SCRIPT", "FLUSH"]).await;
     everything_gets_through(&queue, &seen, 1_000).await;
-    assert_eq!(queue.link(), QueueLink::Redis, "the scripts were taught again, without a break");
+    // Two: the flush and this question.
+    assert_eq!(connections(&redis).await, connections_before + 2, "the scripts were taught again, without a break");
     for round in 0..5 {
         redis.command::<()>(&["FLUSHALL"]).await;
         everything_gets_through(&queue, &seen, 2_000 + round * 100).await;
@@ -262,8 +272,7 @@ async fn another_process_is_woken_at_once_and_also_without_hearing_it() {
     let settings = super::settings();
     let clock = clock();
     let consumer = process(redis.server(), &settings, &clock, 1).await;
-    let producer =
-        process(redis.server(), &RedisQueueSettings { consumes: false, ..settings }, &clock, 2).await;
+    let producer = process(redis.server(), &RedisQueueSettings { consumes: false, ..settings }, &clock, 2).await;
     // A date that is sooner than all that the sleeper knows wakes it as well.
     producer.announce_at(Topic::Turn, key(1), clock.now() + SignedDuration::from_secs(60));
     until("it knows of the first", || consumer.depth(Topic::Turn) == depth(0, 1, 0)).await;
