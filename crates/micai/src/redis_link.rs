@@ -150,7 +150,7 @@ impl Pauses {
     }
 
     /// The next pause: between half of the present bound and all of it.
-    pub fn next(&mut self) -> Duration {
+    pub fn draw(&mut self) -> Duration {
         let pause = self.next.mul_f64(self.dice.random_range(0.5..1.0));
         self.next = (self.next * 2).min(PAUSE_MAX);
         pause

@@ -181,7 +181,7 @@ async fn keep_link(
         {
             tracing::warn!(reason = %error, "pace limits and live events: this process is on its own until Redis is back");
         }
-        tokio::time::sleep(pauses.next()).await;
+        tokio::time::sleep(pauses.draw()).await;
         connection = server.connect().await.ok();
     }
 }
@@ -241,6 +241,6 @@ async fn listen(inner: Arc<Inner>, server: RedisServer, dice: StdRng) {
                 }
             }
         }
-        tokio::time::sleep(pauses.next()).await;
+        tokio::time::sleep(pauses.draw()).await;
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
+use micai::redis_link::RedisServer;
 use micai::shared::{EVENT_BYTES_MAX, Events, Heard, InProcess, Pace, Permit, Shared, SharedLink, SharedRedis};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -21,14 +22,14 @@ struct Pair {
 async fn pairs(server: &Redis) -> Vec<Pair> {
     let one: Arc<dyn Shared> = Arc::new(InProcess::default());
     let prefix = Redis::prefix();
-    let (here, there) = (process(server, &prefix, 1).await, process(server, &prefix, 2).await);
+    let (here, there) = (process(server.server(), &prefix, 1).await, process(server.server(), &prefix, 2).await);
     let redis = Pair { name: "redis", here, there };
     until("both are linked", || [&redis.here, &redis.there].iter().all(|one| one.link() == SharedLink::Redis)).await;
     vec![Pair { name: "in process", here: one.clone(), there: one }, redis]
 }
 
-async fn process(server: &Redis, prefix: &str, seed: u64) -> Arc<dyn Shared> {
-    Arc::new(SharedRedis::start(server.server(), prefix, StdRng::seed_from_u64(seed)).await.expect("a link"))
+async fn process(server: RedisServer, prefix: &str, seed: u64) -> Arc<dyn Shared> {
+    Arc::new(SharedRedis::start(server, prefix, StdRng::seed_from_u64(seed)).await.expect("a link"))
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
@@ -139,8 +140,7 @@ async fn reach(from: &Arc<dyn Shared>, listener: &mut Events) {
 async fn without_redis_each_process_decides_for_itself_until_it_is_back() {
     let Some(mut redis) = Private::start_if_installed(&[]) else { return };
     let prefix = Redis::prefix();
-    let started = SharedRedis::start(redis.server(), &prefix, StdRng::seed_from_u64(1)).await;
-    let shared: Arc<dyn Shared> = Arc::new(started.expect("a link"));
+    let shared = process(redis.server(), &prefix, 1).await;
     until("it is linked", || shared.link() == SharedLink::Redis).await;
     let pace = Pace { period_microseconds: 1_000_000, burst: 1 };
     let now = Timestamp::from_second(1_790_000_000).unwrap();
@@ -161,4 +161,67 @@ async fn without_redis_each_process_decides_for_itself_until_it_is_back() {
     assert_eq!(shared.take("a", pace, now).await, Permit::Granted, "the new server knows nothing of the old one");
     let known: i64 = redis.command(&["EXISTS", &format!("{prefix}:pace:a")]).await;
     assert_eq!(known, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_were_lost_on_the_way_are_counted() {
+    let Some(mut redis) = Private::start_if_installed(&[]) else { return };
+    let prefix = Redis::prefix();
+    let (here, there) = (process(redis.server(), &prefix, 1).await, process(redis.server(), &prefix, 2).await);
+    until("both are linked", || [&here, &there].iter().all(|one| one.link() == SharedLink::Redis)).await;
+    let mut events = there.subscribe();
+    let mut listener = Counter::default();
+    let mut published = 0_u64;
+    let mut publish = || {
+        here.publish(&published.to_string()).expect("short enough");
+        published += 1;
+        published - 1
+    };
+    while listener.first.is_none() {
+        publish();
+        listener.listen(&mut events).await;
+    }
+    redis.kill();
+    until("it is noticed", || {
+        publish();
+        here.link() == SharedLink::RedisAway
+    })
+    .await;
+    // More than are kept for a server that is away.
+    let last = (0..10_000).map(|_| publish()).max().unwrap_or_default();
+    redis.restart();
+    let begun = Instant::now();
+    while listener.last <= last {
+        assert!(begun.elapsed() < PATIENCE, "nothing is heard any more");
+        publish();
+        listener.listen(&mut events).await;
+    }
+    let first = listener.first.expect("one was heard");
+    assert_eq!(listener.heard + listener.missed, listener.last - first + 1, "{listener:?}");
+    assert!(listener.missed > 0, "{listener:?}");
+}
+
+/// Counts events that are numbers.
+#[derive(Debug, Default)]
+struct Counter {
+    first: Option<u64>,
+    last: u64,
+    heard: u64,
+    missed: u64,
+}
+
+impl Counter {
+    /// Takes in what there is.
+    async fn listen(&mut self, events: &mut Events) {
+        while let Ok(Some(next)) = tokio::time::timeout(GLANCE * 10, events.next()).await {
+            match next {
+                Heard::Missed(count) => self.missed += count,
+                Heard::Event(text) => {
+                    self.last = text.parse().expect("a number");
+                    self.first.get_or_insert(self.last);
+                    self.heard += 1;
+                }
+            }
+        }
+    }
 }

@@ -237,7 +237,7 @@ impl Driver {
     async fn reconnect(&mut self) -> Option<MultiplexedConnection> {
         loop {
             let server = self.server.clone();
-            let pause = self.pauses.next();
+            let pause = self.pauses.draw();
             let mut trying = std::pin::pin!(async move {
                 tokio::time::sleep(pause).await;
                 server.connect().await

@@ -41,7 +41,7 @@ async fn listen_on(shared: &Shared, server: &RedisServer, mut pauses: Pauses) {
                 }
             }
         }
-        tokio::time::sleep(pauses.next()).await;
+        tokio::time::sleep(pauses.draw()).await;
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
@@ -115,7 +116,8 @@ async fn work(queue: RedisQueue, held: Arc<std::sync::Mutex<BTreeSet<Conversatio
     loop {
         let conversation = queue.next(Topic::Turn).await;
         assert!(held.lock().unwrap().insert(conversation), "two processes hold {conversation}");
-        tokio::task::yield_now().await;
+        // Longer than a round trip, so that it is announced again meanwhile.
+        tokio::time::sleep(GLANCE).await;
         held.lock().unwrap().remove(&conversation);
         seen.lock().unwrap().insert(conversation);
         queue.done(Topic::Turn, conversation);
@@ -140,15 +142,15 @@ async fn two_processes_never_share_a_key() {
         }
         processes.push((queue, seen));
     }
-    for round in 0..200_u128 {
+    let keys: Vec<_> = (0..20).map(key).collect();
+    for _ in 0..100 {
         for (queue, _) in &processes {
-            let keys: Vec<_> = (0..20).map(|number| key(round * 10 + number)).collect();
             queue.announce(Topic::Turn, &keys);
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(GLANCE).await;
     }
     let all_seen = || processes.iter().flat_map(|(_, seen)| seen.lock().unwrap().clone()).collect::<BTreeSet<_>>();
-    until("every key was seen", || all_seen().len() == 2_010).await;
+    until("every key was seen", || all_seen().len() == keys.len()).await;
     assert!(processes.iter().all(|(_, seen)| !seen.lock().unwrap().is_empty()), "both had work");
     for (queue, _) in &processes {
         until("nothing is left", || queue.depth(Topic::Turn) == depth(0, 0, 0)).await;
@@ -210,22 +212,86 @@ async fn whatever_happens_to_the_server_in_the_middle_of_work_it_goes_on() {
     assert!(workers.try_join_next().is_none(), "no worker fails");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_in_an_answer_that_was_never_heard_are_asked_back() {
-    let Some(redis) = Private::start_if_installed(&[]) else { return };
-    let clock = clock();
-    let settings = super::settings();
-    let queue = process(redis.server(), &settings, &clock, 1).await;
-    // Each time the connection breaks at some point of the round trip; no lease ends while this clock stands still.
-    for round in 0..40_u128 {
-        queue.announce(Topic::Turn, &[key(round)]);
-        let waiting = queue.next(Topic::Turn);
-        let killing = redis.command::<i64>(&["CLIENT", "KILL", "TYPE", "normal"]);
-        let (got, _) = tokio::join!(tokio::time::timeout(PATIENCE, waiting), killing);
-        assert_eq!(got.ok(), Some(key(round)), "in round {round}");
-        queue.done(Topic::Turn, key(round));
+    let redis = Redis::start();
+    let Some(relay) = Relay::to(&redis) else { return };
+    let (clock, settings) = (clock(), super::settings());
+    let deaf = process(server_at(&relay.url()), &settings, &clock, 1).await;
+    let other = process(redis.server(), &settings, &clock, 2).await;
+    let mut was_lost = false;
+    for round in 0..5_u128 {
+        relay.swallows_answers.store(true, Ordering::SeqCst);
+        let waiting = deaf.next(Topic::Turn);
+        let hearing_again = async {
+            other.announce(Topic::Turn, &[key(round)]);
+            until("it is noticed", || deaf.link() == QueueLink::RedisAway).await;
+            // Noticing takes longer than the other's next look.
+            was_lost |= other.depth(Topic::Turn) == depth(0, 0, 1);
+            relay.swallows_answers.store(false, Ordering::SeqCst);
+        };
+        // No lease ends while this clock stands still.
+        let (got, ()) = tokio::join!(tokio::time::timeout(PATIENCE, waiting), hearing_again);
+        assert_eq!(got.ok(), Some(key(round)));
+        deaf.done(Topic::Turn, key(round));
+        until("nothing is left", || other.depth(Topic::Turn) == depth(0, 0, 0)).await;
+        if was_lost {
+            return;
+        }
     }
-    until("nothing is left", || queue.depth(Topic::Turn) == depth(0, 0, 0)).await;
+    panic!("no answer with a key in it was ever lost");
+}
+
+/// Stands between a process and its server, and can keep the server's answers to itself. Subscriptions pass.
+struct Relay {
+    folder: tempfile::TempDir,
+    swallows_answers: Arc<AtomicBool>,
+}
+
+impl Relay {
+    /// None where the server has no socket.
+    fn to(redis: &Redis) -> Option<Self> {
+        let target = redis.url().strip_prefix("unix://")?.to_owned();
+        let relay = Self { folder: tempfile::tempdir().expect("a folder"), swallows_answers: Arc::default() };
+        let listener = UnixListener::bind(relay.folder.path().join("relay.sock")).expect("a socket");
+        let swallows = relay.swallows_answers.clone();
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let Ok(far) = UnixStream::connect(&target) else { return };
+                let is_subscription = Arc::new(AtomicBool::new(false));
+                let (near_too, far_too) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                let (swallows, subscribes) = (swallows.clone(), is_subscription.clone());
+                std::thread::spawn(move || {
+                    pass(near, far_too, |said| {
+                        if said.windows(9).any(|part| part == b"SUBSCRIBE") {
+                            subscribes.store(true, Ordering::SeqCst);
+                        }
+                        true
+                    });
+                });
+                std::thread::spawn(move || {
+                    let passes = || is_subscription.load(Ordering::SeqCst) || !swallows.load(Ordering::SeqCst);
+                    pass(far, near_too, |_| passes());
+                });
+            }
+        });
+        Some(relay)
+    }
+
+    fn url(&self) -> String {
+        format!("unix://{}", self.folder.path().join("relay.sock").display())
+    }
+}
+
+/// Hands on what is said, as long as it `may_pass`.
+fn pass(mut from: UnixStream, mut to: UnixStream, may_pass: impl Fn(&[u8]) -> bool) {
+    let mut buffer = [0_u8; 65_536];
+    while let Ok(bytes @ 1..) = from.read(&mut buffer) {
+        if may_pass(&buffer[..bytes]) && to.write_all(&buffer[..bytes]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Both);
 }
 
 #[tokio::test(flavor = "multi_thread")]
