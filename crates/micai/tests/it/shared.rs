@@ -1,5 +1,6 @@
 //! The story of what processes share, told to both: how fast something may go, and what has just happened.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -171,11 +172,12 @@ async fn events_that_were_lost_on_the_way_are_counted() {
     until("both are linked", || [&here, &there].iter().all(|one| one.link() == SharedLink::Redis)).await;
     let mut events = there.subscribe();
     let mut listener = Counter::default();
-    let mut published = 0_u64;
-    let mut publish = || {
-        here.publish(&published.to_string()).expect("short enough");
-        published += 1;
-        published - 1
+    let published = Cell::new(0_u64);
+    let publish = || {
+        let number = published.get();
+        here.publish(&number.to_string()).expect("short enough");
+        published.set(number + 1);
+        number
     };
     while listener.first.is_none() {
         publish();
