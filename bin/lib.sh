@@ -65,6 +65,25 @@ install_postgres() {
   apt_install postgresql
 }
 
+# The package would start a server on port 6379; what runs here starts private ones and needs only the program. A policy-rc.d
+# that says 101 is how Debian is told so; one that is there already is left alone.
+install_redis() {
+  have apt-get && as_root true || return 1
+  local policy=/usr/sbin/policy-rc.d ours=no
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null && as_root chmod 755 "$policy" || return 1
+    ours=yes
+  fi
+  apt_install redis-server
+  local result=$?
+  [ "$ours" = no ] || as_root rm -f "$policy"
+  # A later boot must not start it either.
+  as_root systemctl disable redis-server >/dev/null 2>&1 || true
+  return $result
+}
+
+have_redis() { have redis-server || have valkey-server; }
+
 # as_postgres COMMAND...: replaces this process by the command. A Postgres server refuses to run as root.
 as_postgres() {
   if [ "$(id -u)" -eq 0 ]; then

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use secrecy::ExposeSecret;
@@ -20,10 +20,12 @@ use crate::http::server::{Drained, ServerLimits};
 use crate::http::{HttpState, server};
 use crate::ids::Ids;
 use crate::ingest::Ingest;
-use crate::queue::{MemoryQueue, UnheardQueue, WakeQueue};
+use crate::queue::{MemoryQueue, RedisQueue, RedisQueueSettings, UnheardQueue, WakeQueue};
+use crate::redis_link::RedisServer;
 use crate::sender::policy::Policy;
 use crate::sender::reconcile::{self, ReconcileLimits};
 use crate::sender::{Sender, SenderLimits};
+use crate::shared::{InProcess, Shared, SharedRedis};
 use crate::store::{Location, Store};
 use crate::transport::{CALL_SECONDS_MAX, CloudApi, CloudApiConfig};
 use crate::worker::{Worker, WorkerLimits, sweeper};
@@ -62,6 +64,7 @@ impl Roles {
 pub struct App {
     store: Store,
     queue: Arc<dyn WakeQueue>,
+    shared: Arc<dyn Shared>,
     address: Option<SocketAddr>,
     server: Option<JoinHandle<Drained>>,
     loops: Vec<JoinHandle<()>>,
@@ -77,9 +80,6 @@ impl App {
     /// # Errors
     /// A sentence about what could not be opened or understood.
     pub async fn start(config: &Config, roles: Roles, clock: SharedClock, mut chance: StdRng) -> anyhow::Result<Self> {
-        if config.redis_url.is_some() {
-            bail!("MICAI_REDIS_URL is set, but this version only has the queue in process; leave it empty");
-        }
         let ids = Arc::new(Ids::from_rng(StdRng::from_rng(&mut chance)));
         let store = open_store(config, ids.clone(), clock.clone()).await?;
         store.migrate().await.context("the database schema could not be brought up to date")?;
@@ -88,13 +88,11 @@ impl App {
             store.recover_after_restart().await.context("what the last run left could not be recovered")?;
         }
         let stop = CancellationToken::new();
-        let queue: Arc<dyn WakeQueue> = match roles.worker {
-            true => Arc::new(MemoryQueue::start(clock.clone(), stop.clone())),
-            false => Arc::new(UnheardQueue),
-        };
+        let (queue, shared) = open_queue(config, roles, &clock, &stop, &mut chance).await?;
         let mut app = Self {
             store,
             queue,
+            shared,
             address: None,
             server: None,
             loops: Vec::new(),
@@ -131,6 +129,11 @@ impl App {
         &self.queue
     }
 
+    /// Pace limits and live events.
+    pub fn shared(&self) -> &Arc<dyn Shared> {
+        &self.shared
+    }
+
     /// Takes nothing new, finishes what is under way within the grace period, gives leases back, closes the database.
     /// `false` when something had to be cut off; the next start takes it up again.
     pub async fn stop(self) -> bool {
@@ -148,6 +151,7 @@ impl App {
             }
         });
         let finished = finished.await.unwrap_or(false);
+        self.queue.close().await;
         self.store.close().await;
         finished
     }
@@ -213,6 +217,7 @@ impl App {
         let router = crate::http::router(HttpState {
             store: self.store.clone(),
             queue: self.queue.clone(),
+            shared: self.shared.clone(),
             ingest,
             clock,
             verify_token: config.whatsapp_verify_token.clone(),
@@ -253,6 +258,33 @@ pub async fn open_store(config: &Config, ids: Arc<Ids>, clock: SharedClock) -> a
     Store::open(&location, ids, clock)
         .await
         .with_context(|| format!("the database {} could not be opened", config.database_url.shown()))
+}
+
+/// The queue and what else processes share: through Redis when the settings name one, else in this process.
+async fn open_queue(
+    config: &Config,
+    roles: Roles,
+    clock: &SharedClock,
+    stop: &CancellationToken,
+    chance: &mut StdRng,
+) -> anyhow::Result<(Arc<dyn WakeQueue>, Arc<dyn Shared>)> {
+    let (Some(url), Some(shown)) = (&config.redis_url, config.redis_shown()) else {
+        let queue: Arc<dyn WakeQueue> = match roles.worker {
+            true => Arc::new(MemoryQueue::start(clock.clone(), stop.clone())),
+            false => Arc::new(UnheardQueue),
+        };
+        return Ok((queue, Arc::new(InProcess::default())));
+    };
+    let server = RedisServer::at(url, shown)?;
+    let settings = RedisQueueSettings {
+        prefix: config.redis_prefix.clone(),
+        shards: config.queue_shards,
+        lease_seconds: seconds(config.queue_lease_seconds),
+        consumes: roles.worker,
+    };
+    let queue = RedisQueue::start(server.clone(), &settings, clock.clone(), StdRng::from_rng(chance)).await?;
+    let shared = SharedRedis::start(server, &config.redis_prefix, StdRng::from_rng(chance)).await?;
+    Ok((Arc::new(queue), Arc::new(shared)))
 }
 
 fn phone_number_id(config: &Config) -> String {

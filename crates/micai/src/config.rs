@@ -43,6 +43,9 @@ pub struct Config {
     pub database_connections_max: u32,
     pub sqlite_readers_max: u32,
     pub redis_url: Option<SecretString>,
+    pub redis_prefix: String,
+    pub queue_shards: usize,
+    pub queue_lease_seconds: u64,
 
     pub whatsapp_verify_token: Option<SecretString>,
     pub whatsapp_app_secret: Vec<SecretString>,
@@ -184,6 +187,9 @@ impl Config {
                 .open_key("database_connections_max", parse::whole(2..=500, "connections"))?,
             sqlite_readers_max: from.open_key("sqlite_readers_max", parse::whole(1..=64, "connections"))?,
             redis_url: from.address_key("redis_url", parse::redis_url)?,
+            redis_prefix: from.open_key("redis_prefix", parse::redis_prefix)?,
+            queue_shards: from.open_key("queue_shards", parse::whole(1..=64, "shards"))?,
+            queue_lease_seconds: from.open_key("queue_lease_seconds", parse::whole(3..=7_200, "seconds"))?,
 
             whatsapp_verify_token: from.secret_key("whatsapp_verify_token", parse::optional_secret)?,
             whatsapp_app_secret: from.secret_key("whatsapp_app_secret", parse::secret_list)?,
@@ -230,6 +236,16 @@ impl Config {
                  false.",
                 reader.named("invoke_prefixes"),
                 reader.named("require_invoke_prefix")
+            ));
+        }
+        if self.redis_url.is_some() && self.queue_lease_seconds <= self.conversation_lease_seconds {
+            reader.note(format!(
+                "{} is {} and {} is {}: the first must be longer, or a conversation would be handed to a second worker \
+                 that can only wait for the first.",
+                reader.named("queue_lease_seconds"),
+                self.queue_lease_seconds,
+                reader.named("conversation_lease_seconds"),
+                self.conversation_lease_seconds
             ));
         }
         if let DatabaseUrl::Sqlite(path) = &self.database_url
@@ -306,6 +322,15 @@ impl DatabaseUrl {
                 shown::masked(address).unwrap_or_else(|| address.to_owned())
             }
         }
+    }
+}
+
+impl Config {
+    /// The address of Redis for people, without its password.
+    #[must_use]
+    pub fn redis_shown(&self) -> Option<String> {
+        let address = self.redis_url.as_ref()?.expose_secret();
+        Some(shown::masked(address).unwrap_or_else(|| address.to_owned()))
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) type Parsed<T> = Result<T, String>;
 
 const PREFIX_CHARS_MAX: usize = 64;
 const PREFIXES_MAX: usize = 32;
+const REDIS_PREFIX_CHARS_MAX: usize = 64;
 const APP_SECRETS_MAX: usize = 4;
 const ID_DIGITS_MAX: usize = 32;
 
@@ -180,6 +181,18 @@ pub(super) fn redis_url(text: &str) -> Parsed<Option<SecretString>> {
         ("redis+unix" | "unix", _) if url.path().len() > 1 => Ok(Some(SecretString::from(text))),
         _ => Err(wrong_redis_url()),
     }
+}
+
+/// The beginning of names in Redis. A brace would break the hash tags.
+pub(super) fn redis_prefix(text: &str) -> Parsed<String> {
+    let is_fine = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, ':' | '_' | '-' | '.');
+    if text.is_empty() || text.len() > REDIS_PREFIX_CHARS_MAX || !text.chars().all(is_fine) {
+        return Err(format!(
+            "it must be 1 to {REDIS_PREFIX_CHARS_MAX} letters, digits, colons, points, dashes or underscores, such as \
+             micai"
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 fn wrong_redis_url() -> String {

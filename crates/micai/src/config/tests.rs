@@ -173,12 +173,25 @@ fn values_that_do_not_fit_are_refused() {
         ("MICAI_INVOKE_PREFIXES", "", "no message would ever be answered"),
         ("MICAI_REDIS_URL", "localhost:6379", "redis://HOST:6379/0"),
         ("MICAI_REDIS_URL", "http://localhost", "redis://HOST:6379/0"),
+        ("MICAI_REDIS_PREFIX", "a{b}", "letters, digits"),
+        ("MICAI_REDIS_PREFIX", "", "letters, digits"),
+        ("MICAI_QUEUE_SHARDS", "0", "shards"),
     ] {
         let sentence = finding(&[(name, value)]);
         assert!(sentence.starts_with(name) && sentence.contains(expected), "{name}={value}: {sentence}");
     }
     let long = finding(&[("MICAI_BIND", &"x".repeat(5_000))]);
     assert!(long.len() < 300 && long.contains("(cut here)"), "{long}");
+}
+
+#[test]
+fn a_key_in_redis_outlasts_the_lease_of_its_conversation() {
+    let both = |queue_lease| [("MICAI_REDIS_URL", "redis://cache:6379"), ("MICAI_QUEUE_LEASE_SECONDS", queue_lease)];
+    let sentence = finding(&both("90"));
+    assert!(sentence.contains("MICAI_CONVERSATION_LEASE_SECONDS is 90: the first must be longer"), "{sentence}");
+    assert!(Config::load(both("91"), None).is_ok());
+    let alone = [("MICAI_QUEUE_LEASE_SECONDS", "90")];
+    assert!(Config::load(alone, None).is_ok(), "without Redis there is no such lease");
 }
 
 #[test]

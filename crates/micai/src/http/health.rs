@@ -10,11 +10,16 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::state::HttpState;
-use crate::queue::{QueueDepth, Topic};
+use crate::queue::{QueueLink, Topic, WakeQueue};
+use crate::shared::SharedLink;
 use crate::store::Backlog;
 
 /// How long the database may take to answer a probe.
 const DATABASE_PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+const IN_PROCESS: &str = "in_process";
+const REDIS: &str = "redis";
+const REDIS_AWAY: &str = "in_process_while_redis_is_away";
 
 /// The process is up.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,6 +40,9 @@ pub(super) struct Readiness {
     database: &'static str,
     /// Conversations in the wake queue.
     queue: QueueDepths,
+    /// Where pace limits and live events are kept: `in_process`, `redis`, or `in_process_while_redis_is_away`.
+    #[schema(example = "in_process")]
+    shared: &'static str,
     /// Seconds that the oldest unanswered message waits; none when nothing waits or the database is unavailable.
     oldest_pending_age_seconds: Option<f64>,
     /// Seconds that the oldest queued send waits.
@@ -44,6 +52,9 @@ pub(super) struct Readiness {
 /// Conversations in the wake queue, by what they have to do.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct QueueDepths {
+    /// Where the keys are: `in_process`, `redis`, or `in_process_while_redis_is_away`.
+    #[schema(example = "in_process")]
+    link: &'static str,
     /// Messages wait for a turn.
     turn: Depth,
     /// Sends wait in the outbox.
@@ -59,6 +70,8 @@ pub(super) struct Depth {
     delayed: usize,
     /// Being worked on.
     out: usize,
+    /// Seconds that the oldest ready one waits; none when none is ready.
+    oldest_ready_age_seconds: Option<f64>,
 }
 
 /// The process is up.
@@ -114,7 +127,12 @@ pub(super) async fn ready(State(state): State<HttpState>) -> (StatusCode, Json<R
     let readiness = Readiness {
         status,
         database,
-        queue: QueueDepths { turn: state.queue.depth(Topic::Turn).into(), send: state.queue.depth(Topic::Send).into() },
+        queue: QueueDepths::of(state.queue.as_ref(), now),
+        shared: match state.shared.link() {
+            SharedLink::InProcess => IN_PROCESS,
+            SharedLink::Redis => REDIS,
+            SharedLink::RedisAway => REDIS_AWAY,
+        },
         oldest_pending_age_seconds: age_of(|backlog| backlog.oldest_pending_at),
         oldest_queued_age_seconds: age_of(|backlog| backlog.oldest_queued_at),
     };
@@ -126,8 +144,23 @@ fn age_seconds(at: Timestamp, now: Timestamp) -> f64 {
     now.duration_since(at).as_secs_f64().max(0.0)
 }
 
-impl From<QueueDepth> for Depth {
-    fn from(depth: QueueDepth) -> Self {
-        Self { ready: depth.ready, delayed: depth.delayed, out: depth.out }
+impl QueueDepths {
+    fn of(queue: &dyn WakeQueue, now: Timestamp) -> Self {
+        let depth = |topic| {
+            let depth = queue.depth(topic);
+            let oldest = queue.oldest_ready_at(topic).filter(|_| depth.ready > 0);
+            Depth {
+                ready: depth.ready,
+                delayed: depth.delayed,
+                out: depth.out,
+                oldest_ready_age_seconds: oldest.map(|at| age_seconds(at, now)),
+            }
+        };
+        let link = match queue.link() {
+            QueueLink::InProcess => IN_PROCESS,
+            QueueLink::Redis => REDIS,
+            QueueLink::RedisAway => REDIS_AWAY,
+        };
+        Self { link, turn: depth(Topic::Turn), send: depth(Topic::Send) }
     }
 }

@@ -10,6 +10,7 @@ use crate::agent::triggers::Gate;
 use crate::clock::SharedClock;
 use crate::ingest::Ingest;
 use crate::queue::WakeQueue;
+use crate::shared::Shared;
 use crate::store::{Store, StoreError};
 
 /// When a caller may come back after the database could not answer.
@@ -22,6 +23,8 @@ pub struct HttpState {
     pub store: Store,
     /// The wake queue; only looked at, for its depth.
     pub queue: Arc<dyn WakeQueue>,
+    /// Pace limits and live events; only asked how it is linked.
+    pub shared: Arc<dyn Shared>,
     /// Takes webhooks in.
     pub ingest: Ingest,
     /// The present.

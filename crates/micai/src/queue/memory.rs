@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{QueueDepth, Topic, WakeQueue};
+use super::{QueueDepth, QueueLink, Topic, WakeQueue};
 use crate::clock::SharedClock;
 use crate::ids::ConversationId;
 
@@ -23,6 +23,7 @@ pub struct MemoryQueue {
 }
 
 struct Lane {
+    clock: SharedClock,
     state: Mutex<State>,
     ready: Notify,
     delayed_changed: Notify,
@@ -30,7 +31,8 @@ struct Lane {
 
 #[derive(Default)]
 struct State {
-    ready: VecDeque<ConversationId>,
+    /// Who is ready, and since when.
+    ready: VecDeque<(ConversationId, Timestamp)>,
     queued: HashSet<ConversationId>,
     /// Keys being worked on, and whether they were announced again meanwhile.
     out: HashMap<ConversationId, bool>,
@@ -42,8 +44,13 @@ impl MemoryQueue {
     /// A queue whose delayed keys become ready by `clock`, until `stop` is cancelled.
     pub fn start(clock: SharedClock, stop: CancellationToken) -> Self {
         let lane = || {
-            let lane = Arc::new(Lane { state: Mutex::default(), ready: Notify::new(), delayed_changed: Notify::new() });
-            tokio::spawn(promote(lane.clone(), clock.clone(), stop.clone()));
+            let lane = Arc::new(Lane {
+                clock: clock.clone(),
+                state: Mutex::default(),
+                ready: Notify::new(),
+                delayed_changed: Notify::new(),
+            });
+            tokio::spawn(promote(lane.clone(), stop.clone()));
             lane
         };
         Self { turn: lane(), send: lane() }
@@ -60,9 +67,10 @@ impl MemoryQueue {
 impl WakeQueue for MemoryQueue {
     fn announce(&self, topic: Topic, conversations: &[ConversationId]) {
         let lane = self.lane(topic);
+        let now = lane.clock.now();
         let mut state = lane.lock();
         for conversation in conversations {
-            if state.push(*conversation) {
+            if state.push(*conversation, now) {
                 lane.ready.notify_one();
             }
         }
@@ -90,7 +98,7 @@ impl WakeQueue for MemoryQueue {
     fn done(&self, topic: Topic, conversation: ConversationId) {
         let lane = self.lane(topic);
         let mut state = lane.lock();
-        if state.out.remove(&conversation) == Some(true) && state.push(conversation) {
+        if state.out.remove(&conversation) == Some(true) && state.push(conversation, lane.clock.now()) {
             lane.ready.notify_one();
         }
     }
@@ -98,6 +106,18 @@ impl WakeQueue for MemoryQueue {
     fn depth(&self, topic: Topic) -> QueueDepth {
         let state = self.lane(topic).lock();
         QueueDepth { ready: state.ready.len(), delayed: state.delayed.len(), out: state.out.len() }
+    }
+
+    fn oldest_ready_at(&self, topic: Topic) -> Option<Timestamp> {
+        self.lane(topic).lock().ready.front().map(|(_, since)| *since)
+    }
+
+    fn link(&self) -> QueueLink {
+        QueueLink::InProcess
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
 }
 
@@ -109,7 +129,7 @@ impl Lane {
 
 impl State {
     /// Makes a key ready; `true` when somebody should be woken for it.
-    fn push(&mut self, conversation: ConversationId) -> bool {
+    fn push(&mut self, conversation: ConversationId, now: Timestamp) -> bool {
         if let Some(again) = self.out.get_mut(&conversation) {
             *again = true;
             return false;
@@ -117,12 +137,12 @@ impl State {
         if self.queued.len() >= KEYS_MAX || !self.queued.insert(conversation) {
             return false;
         }
-        self.ready.push_back(conversation);
+        self.ready.push_back((conversation, now));
         true
     }
 
     fn take(&mut self) -> Option<ConversationId> {
-        let conversation = self.ready.pop_front()?;
+        let (conversation, _) = self.ready.pop_front()?;
         self.queued.remove(&conversation);
         self.out.insert(conversation, false);
         Some(conversation)
@@ -150,20 +170,20 @@ impl State {
             }
             self.delayed.pop_first();
             self.due.remove(&conversation);
-            woken += usize::from(self.push(conversation));
+            woken += usize::from(self.push(conversation, now));
         }
         woken
     }
 }
 
 /// Makes delayed keys ready when their time has come.
-async fn promote(lane: Arc<Lane>, clock: SharedClock, stop: CancellationToken) {
+async fn promote(lane: Arc<Lane>, stop: CancellationToken) {
     loop {
         let changed = lane.delayed_changed.notified();
         let first = lane.lock().delayed.first().map(|(instant, _)| *instant);
         let due = async {
             match first {
-                Some(instant) => clock.sleep_until(instant).await,
+                Some(instant) => lane.clock.sleep_until(instant).await,
                 None => std::future::pending().await,
             }
         };
@@ -171,7 +191,7 @@ async fn promote(lane: Arc<Lane>, clock: SharedClock, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = changed => {}
             () = due => {
-                let woken = lane.lock().promote_due(clock.now());
+                let woken = lane.lock().promote_due(lane.clock.now());
                 for _ in 0..woken {
                     lane.ready.notify_one();
                 }

@@ -3,6 +3,7 @@
 
 mod dispatch;
 mod memory;
+mod redis;
 mod unheard;
 
 use futures_util::future::BoxFuture;
@@ -10,17 +11,23 @@ use jiff::Timestamp;
 
 pub use dispatch::dispatch;
 pub use memory::MemoryQueue;
+pub use redis::{RedisQueue, RedisQueueSettings};
 pub use unheard::UnheardQueue;
 
 use crate::ids::ConversationId;
 
 /// What a conversation has to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
     /// Messages wait for a turn.
     Turn,
     /// Sends wait in the outbox.
     Send,
+}
+
+impl Topic {
+    /// Every topic.
+    pub const ALL: [Self; 2] = [Self::Turn, Self::Send];
 }
 
 /// Announces work and hands it out. A key is out at most once at a time; an announcement while it is out comes back
@@ -40,6 +47,26 @@ pub trait WakeQueue: Send + Sync + 'static {
 
     /// How many keys are ready, and how many wait for their time.
     fn depth(&self, topic: Topic) -> QueueDepth;
+
+    /// Since when the oldest ready key waits.
+    fn oldest_ready_at(&self, topic: Topic) -> Option<Timestamp>;
+
+    /// Where the keys are.
+    fn link(&self) -> QueueLink;
+
+    /// Says what is left to say, within a bound; nothing is handed out any more.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Where a queue keeps its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueLink {
+    /// In this process.
+    InProcess,
+    /// In Redis, with those of other processes.
+    Redis,
+    /// In this process, since Redis does not answer.
+    RedisAway,
 }
 
 /// How much a queue holds.

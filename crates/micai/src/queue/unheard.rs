@@ -4,7 +4,7 @@
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-use super::{QueueDepth, Topic, WakeQueue};
+use super::{QueueDepth, QueueLink, Topic, WakeQueue};
 use crate::ids::ConversationId;
 
 /// A queue without listeners.
@@ -24,5 +24,17 @@ impl WakeQueue for UnheardQueue {
 
     fn depth(&self, _: Topic) -> QueueDepth {
         QueueDepth::default()
+    }
+
+    fn oldest_ready_at(&self, _: Topic) -> Option<Timestamp> {
+        None
+    }
+
+    fn link(&self) -> QueueLink {
+        QueueLink::InProcess
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
 }

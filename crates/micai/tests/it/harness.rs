@@ -22,7 +22,7 @@ pub const VERIFY_TOKEN: &str = "the-verify-token-of-the-stories";
 pub const ACCESS_TOKEN: &str = "the-access-token-of-the-stories";
 /// Real time that a story may wait for something that happens by itself. Reached only when it never happens.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-const GLANCE: Duration = Duration::from_millis(3);
+pub const GLANCE: Duration = Duration::from_millis(3);
 
 /// A platform, a simulated WhatsApp, and the clocks of both.
 pub struct Stage {

@@ -1,5 +1,7 @@
 //! The wake queue's story, told to every backend: what is announced comes out, once, in turn, and never to two at a time.
 
+mod redis;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,12 +11,16 @@ use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use micai::clock::{Clock, ManualClock, SharedClock};
 use micai::ids::ConversationId;
-use micai::queue::{MemoryQueue, QueueDepth, Topic, WakeQueue};
+use micai::queue::{MemoryQueue, QueueDepth, RedisQueue, RedisQueueSettings, Topic, WakeQueue};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::harness::PATIENCE;
+use crate::redis::Redis;
 
 /// A queue, the clock it goes by, and what ends it.
 struct Bench {
@@ -25,18 +31,48 @@ struct Bench {
     patience: Duration,
 }
 
-type Start = fn(SharedClock, CancellationToken) -> Arc<dyn WakeQueue>;
+/// Where a queue keeps its keys.
+#[derive(Debug, Clone, Copy)]
+enum Backend {
+    Memory,
+    Redis,
+}
 
 /// Every backend there is. A further one needs a line here.
-const BACKENDS: [(&str, Start); 1] = [("memory", |clock, stop| Arc::new(MemoryQueue::start(clock, stop)))];
+const BACKENDS: [(&str, Backend); 2] = [("memory", Backend::Memory), ("redis", Backend::Redis)];
 
-/// One new, empty queue of each backend.
-fn benches() -> impl Iterator<Item = Bench> {
-    BACKENDS.into_iter().map(|(name, start)| {
-        let clock = ManualClock::at(Timestamp::from_second(1_790_000_000).unwrap());
-        let stop = CancellationToken::new();
-        Bench { patience: PATIENCE, name, queue: start(Arc::new(clock.clone()), stop.clone()), clock, stop }
-    })
+/// One new, empty queue of each backend, and the server that the second lives on.
+struct Benches {
+    all: Vec<Bench>,
+    _server: Redis,
+}
+
+async fn benches() -> Benches {
+    let server = Redis::start();
+    let mut all = Vec::new();
+    for (name, backend) in BACKENDS {
+        all.push(bench(name, backend, &server).await);
+    }
+    Benches { all, _server: server }
+}
+
+async fn bench(name: &'static str, backend: Backend, server: &Redis) -> Bench {
+    let clock = ManualClock::at(Timestamp::from_second(1_790_000_000).unwrap());
+    let stop = CancellationToken::new();
+    let shared: SharedClock = Arc::new(clock.clone());
+    let queue: Arc<dyn WakeQueue> = match backend {
+        Backend::Memory => Arc::new(MemoryQueue::start(shared, stop.clone())),
+        Backend::Redis => {
+            let started = RedisQueue::start(server.server(), &settings(), shared, StdRng::seed_from_u64(1)).await;
+            Arc::new(started.expect("a queue"))
+        }
+    };
+    Bench { patience: PATIENCE, name, queue, clock, stop }
+}
+
+/// A queue of its own on a server, with leases that no story outlasts.
+fn settings() -> RedisQueueSettings {
+    RedisQueueSettings { prefix: Redis::prefix(), shards: 8, lease_seconds: 86_400, consumes: true }
 }
 
 impl Drop for Bench {
@@ -76,6 +112,13 @@ impl Bench {
         }
     }
 
+    /// Waits until the queue has taken in what was said so far. All that a process says keeps its order, so a word about
+    /// the other topic comes behind it.
+    async fn is_heard(&self) {
+        self.queue.announce(Topic::Send, &[key(0)]);
+        assert_eq!(self.pass(Topic::Send).await, key(0));
+    }
+
     fn in_seconds(&self, seconds: i64) -> Timestamp {
         self.clock.now() + SignedDuration::from_secs(seconds)
     }
@@ -83,7 +126,7 @@ impl Bench {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_come_out_in_turn_and_each_once() {
-    for bench in benches() {
+    for bench in &benches().await.all {
         bench.holds(Topic::Turn, depth(0, 0, 0)).await;
         bench.queue.announce(Topic::Turn, &[key(3), key(1), key(3)]);
         bench.queue.announce(Topic::Turn, &[key(2), key(1)]);
@@ -106,7 +149,7 @@ async fn keys_come_out_in_turn_and_each_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_announcement_for_a_key_that_is_out_comes_back_once_it_is_done() {
-    for bench in benches() {
+    for bench in &benches().await.all {
         bench.queue.announce(Topic::Turn, &[key(1)]);
         assert_eq!(bench.next(Topic::Turn).await, key(1));
         bench.queue.announce(Topic::Turn, &[key(1), key(2)]);
@@ -122,7 +165,7 @@ async fn an_announcement_for_a_key_that_is_out_comes_back_once_it_is_done() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_conversation_does_not_keep_the_others_waiting() {
-    for bench in benches() {
+    for bench in &benches().await.all {
         bench.queue.announce(Topic::Turn, &[key(1), key(2), key(3)]);
         let mut order = Vec::new();
         for _ in 0..6 {
@@ -138,7 +181,7 @@ async fn a_busy_conversation_does_not_keep_the_others_waiting() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_do_not_know_of_each_other() {
-    for bench in benches() {
+    for bench in &benches().await.all {
         bench.queue.announce(Topic::Turn, &[key(1)]);
         bench.queue.announce(Topic::Send, &[key(1), key(2)]);
         bench.queue.announce_at(Topic::Send, key(3), bench.in_seconds(60));
@@ -154,7 +197,7 @@ async fn topics_do_not_know_of_each_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_with_a_date_waits_for_it_and_the_earlier_date_counts() {
-    for bench in benches() {
+    for bench in &benches().await.all {
         bench.queue.announce_at(Topic::Send, key(1), bench.in_seconds(60));
         bench.queue.announce_at(Topic::Send, key(1), bench.in_seconds(600));
         bench.queue.announce_at(Topic::Send, key(2), bench.in_seconds(600));
@@ -183,7 +226,7 @@ async fn a_key_with_a_date_waits_for_it_and_the_earlier_date_counts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_stops_waiting_takes_nothing_along() {
-    for bench in benches() {
+    for bench in &benches().await.all {
         let mut given_up = bench.queue.next(Topic::Turn);
         assert!((&mut given_up).now_or_never().is_none(), "nothing is there");
         let waiting = bench.queue.next(Topic::Turn);
@@ -224,7 +267,7 @@ async fn consume(queue: Arc<dyn WakeQueue>, ledger: Arc<Ledger>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_crowd_of_consumers_misses_nothing_and_never_shares_a_key() {
-    for bench in benches() {
+    for bench in &benches().await.all {
         let counters = || (0..KEYS).map(|_| AtomicU64::new(0)).collect();
         let ledger = Arc::new(Ledger { said: counters(), seen: counters(), ..Ledger::default() });
         let mut consumers = tokio::task::JoinSet::new();
@@ -262,7 +305,7 @@ async fn a_crowd_of_consumers_misses_nothing_and_never_shares_a_key() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_sleeps_while_a_key_is_ready() {
     const ROUNDS: usize = 5_000;
-    for bench in benches() {
+    for bench in &benches().await.all {
         for round in 0..ROUNDS {
             let mut consumers = tokio::task::JoinSet::new();
             for _ in 0..2 {
@@ -309,6 +352,7 @@ struct Model {
     line: VecDeque<u8>,
     /// Keys that are out, and whether they were announced meanwhile.
     out: HashMap<u8, bool>,
+    /// Dates and the present in microseconds.
     calendar: HashMap<u8, i64>,
     now: i64,
 }
@@ -360,8 +404,11 @@ async fn as_the_model_says(bench: &Bench, steps: &[Step]) {
                 bench.queue.announce(topic, &keys);
             }
             Step::AnnounceAt(number, seconds) => {
-                model.announce_at(*number, model.now + i64::from(*seconds));
-                bench.queue.announce_at(topic, key(u128::from(*number)), bench.in_seconds(i64::from(*seconds)));
+                // No two dates are the same: which of two that are comes first, nobody promises.
+                let microseconds = i64::from(*seconds) * 1_000_000 - 10 + i64::from(*number);
+                model.announce_at(*number, model.now + microseconds);
+                let instant = bench.clock.now() + SignedDuration::from_micros(microseconds);
+                bench.queue.announce_at(topic, key(u128::from(*number)), instant);
             }
             Step::Next => match model.line.pop_front() {
                 Some(number) => {
@@ -375,27 +422,45 @@ async fn as_the_model_says(bench: &Bench, steps: &[Step]) {
                 bench.queue.done(topic, key(u128::from(*number)));
             }
             Step::Advance(seconds) => {
-                model.now += i64::from(*seconds);
+                model.now += i64::from(*seconds) * 1_000_000;
                 model.come_due();
                 bench.clock.advance(SignedDuration::from_secs(i64::from(*seconds)));
             }
         }
+        bench.is_heard().await;
         bench.holds(topic, model.depth()).await;
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 50, ..ProptestConfig::default() })]
+/// Cases that the model is held against. Each step on a server is a round trip.
+fn cases(backend: Backend) -> u32 {
+    match backend {
+        Backend::Memory => 200,
+        Backend::Redis => 60,
+    }
+}
 
-    #[test]
-    fn any_order_of_calls_gives_what_the_model_says(steps in proptest::collection::vec(step(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            for mut bench in benches() {
+#[test]
+fn any_order_of_calls_gives_what_the_model_says() {
+    let server = Redis::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for (name, backend) in BACKENDS {
+        let config = ProptestConfig {
+            cases: cases(backend),
+            max_shrink_iters: 50,
+            source_file: Some(file!()),
+            ..ProptestConfig::default()
+        };
+        let steps = proptest::collection::vec(step(), 1..60);
+        let told = TestRunner::new(config).run(&steps, |steps| {
+            runtime.block_on(async {
+                let mut bench = bench(name, backend, &server).await;
                 // A failure is made smaller step by step: it must not take long each time.
                 bench.patience = Duration::from_secs(2);
                 as_the_model_says(&bench, &steps).await;
-            }
+            });
+            Ok(())
         });
+        told.unwrap_or_else(|failure| panic!("{name}: {failure}"));
     }
 }

@@ -33,7 +33,12 @@ async fn probes_tell_life_from_readiness() {
         &json!({
             "status": "ready",
             "database": "ok",
-            "queue": {"turn": {"ready": 0, "delayed": 0, "out": 0}, "send": {"ready": 0, "delayed": 0, "out": 0}},
+            "queue": {
+                "link": "in_process",
+                "turn": {"ready": 0, "delayed": 0, "out": 0, "oldest_ready_age_seconds": null},
+                "send": {"ready": 0, "delayed": 0, "out": 0, "oldest_ready_age_seconds": null},
+            },
+            "shared": "in_process",
             "oldest_pending_age_seconds": null,
             "oldest_queued_age_seconds": null,
         })
@@ -44,6 +49,7 @@ async fn probes_tell_life_from_readiness() {
     let behind = probe(&platform, "/health/ready").await;
     assert_eq!(behind.ok()["oldest_pending_age_seconds"], 2.5);
     assert_eq!(behind.json["queue"]["turn"]["ready"], 1);
+    assert_eq!(behind.json["queue"]["turn"]["oldest_ready_age_seconds"], 2.5);
 
     let conversation = platform.conversation_of("15551234567").await;
     platform.answer(conversation, &["hi"]).await;

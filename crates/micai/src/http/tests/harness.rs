@@ -84,6 +84,7 @@ impl Platform {
             ingest: Ingest::new(store.clone(), queue.clone(), shared.clone(), secrets, 1_000),
             store,
             queue,
+            shared: Arc::new(crate::shared::InProcess::default()),
             clock: shared,
             verify_token: Some(SecretString::from(VERIFY_TOKEN)),
             admin_api_key: Some(SecretString::from(ADMIN_KEY)),

@@ -1,0 +1,48 @@
+//! What the processes of one installation share beside the database and the queue: how fast something may go, and what
+//! has just happened. In this process, or through Redis.
+
+mod events;
+mod in_process;
+mod pace;
+mod redis;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+pub use events::{EventTooLong, Events, Heard};
+pub use in_process::InProcess;
+pub use pace::{Pace, Permit};
+pub use redis::SharedRedis;
+
+/// Bytes of one event. It says what changed and where to look, not what it is.
+pub const EVENT_BYTES_MAX: usize = 8_192;
+
+/// Pace limits and live events that all processes of an installation keep together.
+pub trait Shared: Send + Sync + 'static {
+    /// Takes one step of `key` at this pace, or says when the next is allowed. While the other processes cannot be asked,
+    /// this one decides by what it knows.
+    fn take<'a>(&'a self, key: &'a str, pace: Pace, now: Timestamp) -> BoxFuture<'a, Permit>;
+
+    /// Tells everybody who listens, in every process; best effort.
+    ///
+    /// # Errors
+    /// When the event is longer than [`EVENT_BYTES_MAX`].
+    fn publish(&self, event: &str) -> Result<(), EventTooLong>;
+
+    /// What is published from now on.
+    fn subscribe(&self) -> Events;
+
+    /// Where it is shared.
+    fn link(&self) -> SharedLink;
+}
+
+/// Between whom pace and events are shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SharedLink {
+    /// Within this process.
+    InProcess,
+    /// Between all processes, through Redis.
+    Redis,
+    /// Within this process, since Redis does not answer.
+    RedisAway,
+}
