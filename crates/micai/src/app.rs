@@ -248,6 +248,7 @@ pub async fn open_store(config: &Config, ids: Arc<Ids>, clock: SharedClock) -> a
             // The parser's own error may repeat the address with its password.
             options: Box::new(url.expose_secret().parse().ok().context("MICAI_DATABASE_URL is no Postgres address")?),
             connections_max: config.database_connections_max,
+            statement_timeout: Duration::from_secs(config.database_statement_timeout_seconds),
         },
     };
     Store::open(&location, ids, clock)

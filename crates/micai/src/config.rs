@@ -41,6 +41,7 @@ pub struct Config {
 
     pub database_url: DatabaseUrl,
     pub database_connections_max: u32,
+    pub database_statement_timeout_seconds: u64,
     pub sqlite_readers_max: u32,
     pub redis_url: Option<SecretString>,
 
@@ -182,6 +183,8 @@ impl Config {
             database_url: from.address_key("database_url", parse::database_url)?,
             database_connections_max: from
                 .open_key("database_connections_max", parse::whole(2..=500, "connections"))?,
+            database_statement_timeout_seconds: from
+                .open_key("database_statement_timeout_seconds", parse::whole(1..=600, "seconds"))?,
             sqlite_readers_max: from.open_key("sqlite_readers_max", parse::whole(1..=64, "connections"))?,
             redis_url: from.address_key("redis_url", parse::redis_url)?,
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArgumentBuffer, PgConnectOptions, PgPool, PgPoolOptions, PgTypeInfo, PgValueRef, Postgres};
+use sqlx::postgres::{PgArgumentBuffer, PgConnectOptions, PgPool, PgTypeInfo, PgValueRef, Postgres};
 use sqlx::sqlite::{
     Sqlite, SqliteArgumentsBuffer, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous, SqliteTypeInfo, SqliteValueRef,
@@ -14,6 +14,7 @@ use sqlx::sqlite::{
 use sqlx::{Connection as _, Decode, Encode, Type};
 
 use super::error::StoreError;
+use super::postgres;
 
 /// How long a SQLite write waits for another process's lock before it is reported as unavailable.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,12 +24,14 @@ const SQLITE_CHECKPOINT_PAGES: &str = "2000";
 /// Cache of a connection; negative means KiB to SQLite.
 const SQLITE_CACHE_KIBIBYTES: &str = "-8000";
 /// How long a caller waits for a free connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a Postgres server gets beyond its own limit on a statement before it counts as gone.
+const SILENCE_MARGIN: Duration = Duration::from_secs(5);
 /// Statements kept prepared per connection.
 const PREPARED_STATEMENTS: usize = 256;
 
 /// Where the database is, and how many connections it gets.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Location {
     /// A SQLite file.
     Sqlite {
@@ -43,13 +46,26 @@ pub enum Location {
         options: Box<PgConnectOptions>,
         /// Connections at the same time.
         connections_max: u32,
+        /// How long the server may work on one statement.
+        statement_timeout: Duration,
     },
+}
+
+impl std::fmt::Debug for Location {
+    /// Without the options of Postgres: they hold the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite { path, .. } => write!(f, "Sqlite({})", path.display()),
+            Self::Postgres { options, .. } => write!(f, "Postgres({}:{})", options.get_host(), options.get_port()),
+        }
+    }
 }
 
 /// A pool of either kind. SQLite allows one writer, so it has a pool of one for that and another for readers.
 #[derive(Clone)]
 pub(crate) enum Db {
-    Pg(PgPool),
+    /// `patience` is how long a statement may go without an answer, the server's own limit included.
+    Pg { pool: PgPool, patience: Duration },
     Lite { readers: SqlitePool, writer: SqlitePool },
 }
 
@@ -86,21 +102,20 @@ impl Db {
                 let readers = pool(*readers_max).connect_with(options.read_only(true)).await?;
                 Ok(Self::Lite { readers, writer })
             }
-            Location::Postgres { options, connections_max } => {
+            Location::Postgres { options, connections_max, statement_timeout } => {
                 let options = options.as_ref().clone().statement_cache_capacity(PREPARED_STATEMENTS);
-                let pool = PgPoolOptions::new()
-                    .max_connections(*connections_max)
-                    .acquire_timeout(ACQUIRE_TIMEOUT)
-                    .connect_with(options)
-                    .await?;
-                Ok(Self::Pg(pool))
+                let pool = postgres::connect(options, *connections_max, *statement_timeout).await?;
+                Ok(Self::Pg { pool, patience: *statement_timeout + SILENCE_MARGIN })
             }
         }
     }
 
     pub(super) async fn close(&self) {
         match self {
-            Self::Pg(pool) => pool.close().await,
+            Self::Pg { pool, patience } => {
+                // Waits for connections that are out; a server that has gone silent must not hold up the end.
+                let _ = tokio::time::timeout(*patience, pool.close()).await;
+            }
             Self::Lite { readers, writer } => {
                 readers.close().await;
                 writer.close().await;
@@ -110,24 +125,39 @@ impl Db {
 }
 
 /// Begins a Postgres transaction. sqlx 0.9.0 leaves the pooled connection inside a transaction when the future of
-/// `begin` is dropped half-way, so it runs to its end in a task of its own.
+/// `begin` is dropped half-way, so it runs to its end in a task of its own. Only a server that has gone silent is given up
+/// on before; should it speak again, its own limit on idle transactions ends that one.
 #[allow(clippy::disallowed_methods)]
-async fn begin_pg(pool: &PgPool) -> Result<sqlx::Transaction<'static, Postgres>, StoreError> {
+async fn begin_pg(pool: &PgPool, patience: Duration) -> Result<sqlx::Transaction<'static, Postgres>, StoreError> {
     let pool = pool.clone();
-    let begun = tokio::spawn(async move { pool.begin().await }).await;
-    Ok(begun.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))??)
+    let begun = tokio::spawn(answered(patience, async move { Ok(pool.begin().await?) })).await;
+    begun.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))?
+}
+
+/// Waits for an answer as long as a live server may need. Nothing else tells a silent one from a slow one.
+pub(super) async fn answered<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(patience, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(StoreError::Unavailable(format!(
+            "the server has not answered for {} seconds: this connection is given up",
+            patience.as_secs()
+        ))),
+    }
 }
 
 /// A transaction on either database; rolled back when it is dropped without [`Tx::commit`].
 pub(super) enum Tx {
-    Pg(sqlx::Transaction<'static, Postgres>),
+    Pg { tx: sqlx::Transaction<'static, Postgres>, patience: Duration },
     Lite(sqlx::Transaction<'static, Sqlite>),
 }
 
 impl Db {
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match self {
-            Self::Pg(pool) => Tx::Pg(begin_pg(pool).await?),
+            Self::Pg { pool, patience } => Tx::Pg { tx: begin_pg(pool, *patience).await?, patience: *patience },
             // IMMEDIATE: a transaction that starts as a reader could not become a writer under load.
             Self::Lite { writer, .. } => Tx::Lite(writer.begin_with("BEGIN IMMEDIATE").await?),
         })
@@ -137,10 +167,9 @@ impl Db {
 impl Tx {
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         match self {
-            Self::Pg(tx) => tx.commit().await?,
-            Self::Lite(tx) => tx.commit().await?,
+            Self::Pg { tx, patience } => answered(patience, async { Ok(tx.commit().await?) }).await,
+            Self::Lite(tx) => Ok(tx.commit().await?),
         }
-        Ok(())
     }
 }
 
@@ -148,10 +177,11 @@ impl Tx {
 macro_rules! read {
     ($db:expr, |$pool:ident, $dialect:ident| $body:expr) => {
         match $db {
-            $crate::store::db::Db::Pg($pool) => {
+            $crate::store::db::Db::Pg { pool: $pool, patience } => {
                 #[allow(dead_code)]
                 type $dialect = sqlx::Postgres;
-                $body
+                let answer = async { Ok::<_, $crate::store::error::StoreError>($body) };
+                $crate::store::db::answered(*patience, answer).await?
             }
             $crate::store::db::Db::Lite { readers: $pool, .. } => {
                 #[allow(dead_code)]
@@ -166,11 +196,12 @@ macro_rules! read {
 macro_rules! on {
     ($tx:expr, |$connection:ident, $dialect:ident| $body:expr) => {
         match $tx {
-            $crate::store::db::Tx::Pg(tx) => {
+            $crate::store::db::Tx::Pg { tx, patience } => {
                 #[allow(dead_code)]
                 type $dialect = sqlx::Postgres;
                 let $connection = &mut **tx;
-                $body
+                let answer = async { Ok::<_, $crate::store::error::StoreError>($body) };
+                $crate::store::db::answered(*patience, answer).await?
             }
             $crate::store::db::Tx::Lite(tx) => {
                 #[allow(dead_code)]

@@ -14,6 +14,9 @@ use super::error::StoreError;
 /// a clock that we do not hold; replies under such a load can come a little later.
 const EXPRESS_TRIPS_MAX: u32 = 64;
 
+/// How often a batch is tried that had to give way to another process's transaction.
+const CONFLICT_TRIES_MAX: u32 = 4;
+
 /// A handle to a lane. When all handles are gone, the lane's last items are committed and it ends.
 pub(super) struct Lane<I, O> {
     jobs: mpsc::Sender<Job<I, O>>,
@@ -99,7 +102,13 @@ impl Train {
 }
 
 async fn commit(db: &Db, cars: &mut [Box<dyn Car>]) {
-    match commit_together(db, cars).await {
+    let mut tries = Tries::default();
+    let committed = loop {
+        if let Some(outcome) = tries.last_word(commit_together(db, cars).await) {
+            break outcome;
+        }
+    };
+    match committed {
         Ok(()) => cars.iter_mut().for_each(|car| car.deliver(Ok(()))),
         Err(StoreError::Unavailable(reason)) => {
             let error = StoreError::Unavailable(reason);
@@ -110,6 +119,23 @@ async fn commit(db: &Db, cars: &mut [Box<dyn Car>]) {
             for car in cars {
                 car.commit_alone(db).await;
             }
+        }
+    }
+}
+
+/// Counts the tries of a batch that had to give way to another process's transaction. The other one has committed by then,
+/// so the same again, at once, is likely to succeed; in the end it counts as an outage.
+#[derive(Default)]
+struct Tries(u32);
+
+impl Tries {
+    /// The outcome if it stands; nothing if the batch is to be tried again.
+    fn last_word<T>(&mut self, outcome: Result<T, StoreError>) -> Option<Result<T, StoreError>> {
+        self.0 += 1;
+        match outcome {
+            Err(StoreError::Conflict(_)) if self.0 < CONFLICT_TRIES_MAX => None,
+            Err(StoreError::Conflict(reason)) => Some(Err(StoreError::Unavailable(reason))),
+            outcome => Some(outcome),
         }
     }
 }
@@ -220,13 +246,13 @@ where
         if items.is_empty() {
             return Vec::new();
         }
-        let committed = async {
-            let mut tx = db.begin().await?;
-            let outcomes = checked(verb.run(&mut tx, items).await?, items.len())?;
-            tx.commit().await?;
-            Ok(outcomes)
+        let mut tries = Tries::default();
+        let committed = loop {
+            if let Some(outcome) = tries.last_word(commit_slice(db, verb, items).await) {
+                break outcome;
+            }
         };
-        match committed.await {
+        match committed {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
             Err(StoreError::Unavailable(reason)) => {
                 items.iter().map(|_| Err(StoreError::Unavailable(reason.clone()))).collect()
@@ -240,6 +266,13 @@ where
             }
         }
     })
+}
+
+async fn commit_slice<I, O>(db: &Db, verb: &impl Verb<I, O>, items: &[I]) -> Result<Vec<O>, StoreError> {
+    let mut tx = db.begin().await?;
+    let outcomes = checked(verb.run(&mut tx, items).await?, items.len())?;
+    tx.commit().await?;
+    Ok(outcomes)
 }
 
 fn checked<O>(outcomes: Vec<O>, items: usize) -> Result<Vec<O>, StoreError> {

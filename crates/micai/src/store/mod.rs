@@ -12,6 +12,7 @@ mod ingest;
 mod lane;
 mod migrate;
 mod outbox;
+mod postgres;
 mod reports;
 mod statuses;
 mod turns;
@@ -24,7 +25,7 @@ pub use conversations::{BindOutcome, ConversationView, MessageView, Timeline, Tr
 pub use db::Location;
 pub use error::StoreError;
 pub use ingest::IngestReceipt;
-pub use migrate::SchemaStatus;
+pub use migrate::{MigrationState, MigrationStatus, SchemaStatus};
 pub use outbox::Moved;
 pub use reports::{Backlog, OutboundView};
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use micai::store::Location;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
@@ -33,6 +34,15 @@ impl Postgres {
         match self {
             Self::Private(server) => server.options(),
             Self::Shared(options) => options.as_ref().clone(),
+        }
+    }
+
+    /// How a store reaches it.
+    pub fn location(&self) -> Location {
+        Location::Postgres {
+            options: Box::new(self.options()),
+            connections_max: 8,
+            statement_timeout: Duration::from_secs(30),
         }
     }
 }

@@ -317,5 +317,5 @@ async fn on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_postgres() {
     let server = Postgres::start().await;
-    story(Location::Postgres { options: Box::new(server.options()), connections_max: 8 }).await;
+    story(server.location()).await;
 }
