@@ -25,13 +25,14 @@ use crate::sender::policy::Policy;
 use crate::sender::reconcile::{self, ReconcileLimits};
 use crate::sender::{Sender, SenderLimits};
 use crate::store::{Location, Store};
-use crate::transport::{CALL_SECONDS_MAX, CloudApi, CloudApiConfig};
+use crate::transport::{CloudApi, CloudApiConfig};
 use crate::worker::{Worker, WorkerLimits, sweeper};
 
 /// The number that a contact is bound to who never wrote, while no number is set.
 const UNSET_PHONE_NUMBER_ID: &str = "unset";
-/// Given to a call beyond the transport's own limit before its process counts as dead.
-const CALL_MARGIN_SECONDS: i64 = 40;
+/// A call that has been under way for so many times its limit has lost its process: the rest is for writing its outcome to a
+/// database that is slow or away.
+const LOST_CALL_FACTOR: u64 = 3;
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +176,7 @@ impl App {
             api_version: config.whatsapp_api_version.clone(),
             access_token: config.whatsapp_access_token.clone(),
             phone_number_id: phone_number_id(config),
+            call_timeout: Duration::from_secs(config.whatsapp_call_timeout_seconds),
         })
         .context("the WhatsApp settings cannot work")?;
         let policy = Policy {
@@ -194,7 +196,7 @@ impl App {
 
     fn start_reconciliation(&mut self, config: &Config, clock: &SharedClock) {
         let limits = ReconcileLimits {
-            call_seconds_max: seconds(CALL_SECONDS_MAX) + CALL_MARGIN_SECONDS,
+            call_seconds_max: seconds(config.whatsapp_call_timeout_seconds * LOST_CALL_FACTOR),
             unknown_deadline_seconds: seconds(config.unknown_send_deadline_seconds),
             interval_seconds: seconds(config.sweep_interval_seconds),
         };

@@ -52,6 +52,7 @@ pub struct Config {
     pub whatsapp_business_account_id: Option<String>,
     pub whatsapp_api_url: Url,
     pub whatsapp_api_version: String,
+    pub whatsapp_call_timeout_seconds: u64,
 
     pub outbound_reply_enabled: bool,
     pub require_invoke_prefix: bool,
@@ -195,6 +196,8 @@ impl Config {
             whatsapp_business_account_id: from.open_key("whatsapp_business_account_id", parse::optional_id)?,
             whatsapp_api_url: from.open_key("whatsapp_api_url", parse::api_url)?,
             whatsapp_api_version: from.open_key("whatsapp_api_version", parse::api_version)?,
+            whatsapp_call_timeout_seconds: from
+                .open_key("whatsapp_call_timeout_seconds", parse::whole(1..=120, "seconds"))?,
 
             outbound_reply_enabled: from.open_key("outbound_reply_enabled", parse::flag)?,
             require_invoke_prefix: from.open_key("require_invoke_prefix", parse::flag)?,
