@@ -33,6 +33,9 @@ const UNSET_PHONE_NUMBER_ID: &str = "unset";
 /// A call that has been under way for so many times its limit has lost its process: the rest is for writing its outcome to a
 /// database that is slow or away.
 const LOST_CALL_FACTOR: u64 = 3;
+/// How long those behind a send of unknown fate wait beyond its deadline: whoever decides whether it is sent once more comes
+/// first, even if that process had to be started again. Otherwise they would overtake it.
+const RECONCILE_GRACE_SECONDS: u64 = 10;
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,7 +189,9 @@ impl App {
         let limits = SenderLimits {
             workers: config.send_workers,
             attempts_max: i32::try_from(config.send_retries_max).unwrap_or(i32::MAX).saturating_add(1),
-            unknown_deadline_seconds: seconds(config.unknown_send_deadline_seconds),
+            unknown_deadline_seconds: seconds(
+                config.unknown_send_deadline_seconds + config.sweep_interval_seconds + RECONCILE_GRACE_SECONDS,
+            ),
         };
         let (store, queue) = (self.store.clone(), self.queue.clone());
         let sender = Sender::new(store, queue, Arc::new(transport), clock.clone(), policy, limits, dice);
