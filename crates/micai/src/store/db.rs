@@ -65,8 +65,14 @@ impl std::fmt::Debug for Location {
 #[derive(Clone)]
 pub(crate) enum Db {
     /// `patience` is how long a statement may go without an answer, the server's own limit included.
-    Pg { pool: PgPool, patience: Duration },
-    Lite { readers: SqlitePool, writer: SqlitePool },
+    Pg {
+        pool: PgPool,
+        patience: Duration,
+    },
+    Lite {
+        readers: SqlitePool,
+        writer: SqlitePool,
+    },
 }
 
 impl Db {

@@ -52,9 +52,7 @@ const POSTGRES_TIMED_OUT: &str = "57014";
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Database(database) => {
-                of_code(&database.code().unwrap_or_default(), database.message())
-            }
+            sqlx::Error::Database(database) => of_code(&database.code().unwrap_or_default(), database.message()),
             sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_) => Self::Refused(error.to_string()),
             sqlx::Error::Decode(_)
             | sqlx::Error::ColumnDecode { .. }
@@ -100,7 +98,8 @@ mod tests {
         let unavailable = |code| matches!(of_code(code, "m"), StoreError::Unavailable(_));
         assert!(["22P05", "23505", "42804", "54000", "19", "2067", "18"].into_iter().all(refused));
         assert!(["40001", "40P01", "55P03"].into_iter().all(conflict));
-        let outages = ["53300", "53100", "57P01", "57P02", "57P03", "57014", "08006", "42501", "42P01", "25006", "", "5", "13"];
+        let outages =
+            ["53300", "53100", "57P01", "57P02", "57P03", "57014", "08006", "42501", "42P01", "25006", "", "5", "13"];
         for code in outages {
             assert!(unavailable(code), "{code}");
         }

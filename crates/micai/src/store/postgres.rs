@@ -147,9 +147,7 @@ fn explain(error: &Error, options: &PgConnectOptions) -> StoreError {
                     "{place} has no connection left ({said}): raise its max_connections, or lower \
                      MICAI_DATABASE_CONNECTIONS_MAX of each process"
                 )),
-                code => {
-                    StoreError::Unavailable(format!("{place} refuses: {said} (code {})", code.unwrap_or_default()))
-                }
+                code => StoreError::Unavailable(format!("{place} refuses: {said} (code {})", code.unwrap_or_default())),
             }
         }
         Error::Tls(reason) => StoreError::Misconfigured(format!(

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::{ConnectOptions as _, Executor as _};
 use simulator::{Author, PhoneKind, PhoneSpec, Simulator, SimulatorConfig};
+use sqlx::{ConnectOptions as _, Executor as _};
 
 use crate::harness::{ACCESS_TOKEN, APP_SECRET, PATIENCE, VERIFY_TOKEN};
 use crate::postgres::Private;

@@ -64,8 +64,10 @@ pub struct Person {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_and_nothing_is_said_twice_whatever_dies() {
     let scale = if std::env::var_os("MICAI_TEST_SOAK").is_some() { SOAK } else { SHORT };
-    let seed = std::env::var("MICAI_TEST_SEED")
-        .map_or_else(|_| SimulatorConfig::fresh_seed(), |seed| seed.parse().expect("MICAI_TEST_SEED is a whole number"));
+    let seed = std::env::var("MICAI_TEST_SEED").map_or_else(
+        |_| SimulatorConfig::fresh_seed(),
+        |seed| seed.parse().expect("MICAI_TEST_SEED is a whole number"),
+    );
     eprintln!("MICAI_TEST_SEED={seed}");
     let Some(postgres) = Private::available(&[]) else { return };
     let mut dice = StdRng::seed_from_u64(seed);
@@ -108,7 +110,8 @@ async fn chatter(simulator: &Simulator, scale: &Scale, dice: &mut StdRng) -> Vec
     let everybody: Vec<_> = (0..scale.phones)
         .map(|number| {
             let kind = [PhoneKind::Phone, PhoneKind::PhoneAndBsuid, PhoneKind::Username][number % 3];
-            let phone = simulator.add_phone(PhoneSpec { kind: Some(kind), ..PhoneSpec::default() }).expect("a phone").id;
+            let phone =
+                simulator.add_phone(PhoneSpec { kind: Some(kind), ..PhoneSpec::default() }).expect("a phone").id;
             person(simulator, phone, each, scale.pause.clone(), StdRng::from_rng(dice))
         })
         .collect();

@@ -178,7 +178,8 @@ async fn ten_processes_that_start_together_migrate_once() {
                 .collect();
             starting.into_iter().map(|thread| thread.join().expect("it becomes ready")).collect()
         });
-        let migrated = processes.iter().filter(|one| one.has_said("the database schema was brought up to date")).count();
+        let migrated =
+            processes.iter().filter(|one| one.has_said("the database schema was brought up to date")).count();
         assert_eq!(migrated, 1, "{dialect}: one of them did it");
         let applied = database.texts("SELECT CAST(count(*) AS text) FROM _sqlx_migrations").await;
         assert_eq!(applied, [versions(dialect).len().to_string()], "{dialect}");

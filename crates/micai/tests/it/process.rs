@@ -33,7 +33,8 @@ impl Process {
         changes: &[(&str, &str)],
         environment: &[(&str, &str)],
     ) -> Self {
-        Self::launch(command, database, api_url, changes, environment).unwrap_or_else(|said| panic!("micai ends: {said}"))
+        Self::launch(command, database, api_url, changes, environment)
+            .unwrap_or_else(|said| panic!("micai ends: {said}"))
     }
 
     /// As [`Process::run`] for one that may end instead of becoming ready: then gives what it said.

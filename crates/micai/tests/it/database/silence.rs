@@ -39,11 +39,8 @@ impl Proxy {
                 tokio::spawn(pass(host_reads, guest_writes, subscriber.subscribe()));
             }
         });
-        let options = PgConnectOptions::new_without_pgpass()
-            .host("127.0.0.1")
-            .port(port)
-            .username("micai")
-            .database("postgres");
+        let options =
+            PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(port).username("micai").database("postgres");
         Self { options, silenced }
     }
 
@@ -90,14 +87,10 @@ async fn a_server_that_goes_silent_costs_a_wait_and_no_connection() {
     for id in ["s0", "s1"] {
         let other = lock_conversations(&server.options()).await;
         let begun = Instant::now();
-        let (write, read, ()) = tokio::join!(
-            ingest(&world.store, id),
-            world.store.conversations(None, 1),
-            async {
-                waiting(&server.options(), 2).await;
-                proxy.fall_silent();
-            }
-        );
+        let (write, read, ()) = tokio::join!(ingest(&world.store, id), world.store.conversations(None, 1), async {
+            waiting(&server.options(), 2).await;
+            proxy.fall_silent();
+        });
         assert_unavailable(write, "not answered for 6 seconds");
         assert_unavailable(read, "not answered for 6 seconds");
         assert!(begun.elapsed() < GIVEN_UP_AFTER_MAX, "{:?}", begun.elapsed());

@@ -73,7 +73,13 @@ impl Fleet {
     }
 
     /// Disturbs until it is over, and at least so many times. Everything is up again at the end.
-    pub fn disturb(mut self, mut dice: StdRng, calm: &RangeInclusive<u64>, at_least: usize, is_over: &AtomicBool) -> Self {
+    pub fn disturb(
+        mut self,
+        mut dice: StdRng,
+        calm: &RangeInclusive<u64>,
+        at_least: usize,
+        is_over: &AtomicBool,
+    ) -> Self {
         while self.deeds.len() < at_least || !is_over.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(dice.random_range(calm.clone())));
             let disturbance = match dice.random_range(0..10) {

@@ -22,8 +22,10 @@ struct Fault<'a> {
 /// What is wrong, each with the seed's help enough to look for it: phone, expectation, timeline.
 pub async fn faults(simulator: &Simulator, database: &PgConnectOptions, people: &[Person]) -> Vec<String> {
     let mut connection = database.connect().await.expect("a connection");
-    let states: Vec<(String, String)> =
-        sqlx::query_as("SELECT provider_message_id, state FROM inbound_messages").fetch_all(&mut connection).await.unwrap();
+    let states: Vec<(String, String)> = sqlx::query_as("SELECT provider_message_id, state FROM inbound_messages")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
     let states: HashMap<String, String> = states.into_iter().collect();
     let found: Vec<Fault<'_>> = people.iter().flat_map(|person| faults_of(simulator, &states, person)).collect();
     let mut told = Vec::new();
@@ -88,13 +90,20 @@ async fn timeline(simulator: &Simulator, connection: &mut PgConnection, fault: &
         ) rows ORDER BY at";
     let Some(about) = fault.about else { return String::new() };
     let rows: Vec<String> = sqlx::query_scalar(ROWS).bind(&about.id).fetch_all(connection).await.unwrap();
-    let calls = simulator.graph_requests().into_iter().filter(|call| call.phone_id.as_ref() == Some(&fault.person.phone));
+    let calls =
+        simulator.graph_requests().into_iter().filter(|call| call.phone_id.as_ref() == Some(&fault.person.phone));
     let calls = calls.map(|call| {
         let (at, wamid) = (call.at_milliseconds, call.wamid.unwrap_or_default());
-        format!("call at {at}: {wamid} status {:?} fault {:?} {}", call.status, call.fault, call.body.unwrap_or_default())
+        format!(
+            "call at {at}: {wamid} status {:?} fault {:?} {}",
+            call.status,
+            call.fault,
+            call.body.unwrap_or_default()
+        )
     });
     let chat = simulator.chat(&fault.person.phone).expect("a chat");
-    let chat = chat.iter().map(|bubble| format!("{:?} {:?} {} {:?}", bubble.author, bubble.text, bubble.id, bubble.status));
+    let chat =
+        chat.iter().map(|bubble| format!("{:?} {:?} {} {:?}", bubble.author, bubble.text, bubble.id, bubble.status));
     let lines: Vec<String> = rows.into_iter().chain(calls).chain(chat).collect();
     format!("\n    message {}\n    {}", about.id, lines.join("\n    "))
 }
