@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use micai::clock::{Clock as _, ManualClock};
 use micai::domain::inbound::WebhookFacts;
-use micai::ids::{ConversationId, Ids};
+use micai::ids::Ids;
 use micai::store::{IngestReceipt, Location, Store, StoreError};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
@@ -18,7 +18,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use crate::harness::PATIENCE;
 use crate::migrations::{command, micai, said};
 use crate::postgres::{Postgres, Private};
-use crate::store::{LEASE_SECONDS, World, message, world};
+use crate::store::{message, world};
 
 /// A database with a limit that a story can wait for.
 fn hasty(options: PgConnectOptions, connections_max: u32) -> Location {
@@ -151,53 +151,48 @@ async fn a_statement_that_takes_too_long_is_given_up_and_leaves_nothing() {
     assert_eq!(ingest(&world.store, "t1").await.unwrap().new_messages, 1, "it was not there yet");
 }
 
-/// A conversation with a message that waits.
-async fn pending(world: &World) -> ConversationId {
-    ingest(&world.store, "c1").await.unwrap().wake_turns[0]
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn who_had_to_give_way_to_another_transaction_tries_again_at_once() {
     let Some(server) = Private::available(&[]) else { return };
     let mut admin = server.options().connect().await.unwrap();
     admin.execute("ALTER DATABASE postgres SET default_transaction_isolation = 'repeatable read'").await.unwrap();
     let world = world(crate::postgres::location(server.options())).await;
-    let conversation = pending(&world).await;
+    ingest(&world.store, "c1").await.unwrap();
     let mut other = server.options().connect().await.unwrap();
     other.execute("BEGIN").await.unwrap();
     other.execute("UPDATE conversations SET last_inbound_at = now()").await.unwrap();
-    let (claim, ()) = tokio::join!(world.store.claim(conversation, LEASE_SECONDS), async {
+    let (second, ()) = tokio::join!(ingest(&world.store, "c2"), async {
         waiting(&server.options(), 1).await;
-        // The claim cannot be serialized after this any more (40001).
+        // What waits for the conversation cannot be serialized after this any more (40001).
         other.execute("COMMIT").await.unwrap();
     });
-    assert!(claim.unwrap().is_some(), "the second try has it");
+    assert_eq!(second.unwrap().new_messages, 1, "the second try has it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_victim_of_a_deadlock_tries_again_at_once() {
     let Some(server) = Private::available(&["deadlock_timeout=2s"]) else { return };
     let world = world(crate::postgres::location(server.options())).await;
-    let conversation = pending(&world).await;
+    ingest(&world.store, "c1").await.unwrap();
     let mut other = server.options().connect().await.unwrap();
     for sql in [
-        // Once a claim has its row it waits for the lock of the other, which wants the row: a circle.
+        // Who has written the row waits for the lock of the other, which wants the row: a circle.
         "CREATE FUNCTION wait_for_one() RETURNS trigger LANGUAGE plpgsql AS
              'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END'",
         "CREATE TRIGGER circle AFTER UPDATE ON conversations FOR EACH ROW EXECUTE FUNCTION wait_for_one()",
-        // It is patient, so that the claim is the victim.
+        // It is patient, so that the store is the victim.
         "SET deadlock_timeout = '60s'",
         "BEGIN",
         "SELECT pg_advisory_xact_lock(1)",
     ] {
         other.execute(sql).await.unwrap();
     }
-    let (claim, ()) = tokio::join!(world.store.claim(conversation, LEASE_SECONDS), async {
+    let (second, ()) = tokio::join!(ingest(&world.store, "c2"), async {
         waiting(&server.options(), 1).await;
         other.execute("UPDATE conversations SET last_inbound_at = now()").await.unwrap();
         other.execute("COMMIT").await.unwrap();
     });
-    assert!(claim.unwrap().is_some(), "the next try has it");
+    assert_eq!(second.unwrap().new_messages, 1, "the next try has it");
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = 'postgres'";
     let begun = Instant::now();
     // The server counts with a little delay.
