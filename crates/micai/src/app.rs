@@ -27,13 +27,17 @@ use crate::sender::reconcile::{self, ReconcileLimits};
 use crate::sender::{Sender, SenderLimits};
 use crate::shared::{InProcess, Shared, SharedRedis};
 use crate::store::{Location, Store};
-use crate::transport::{CALL_SECONDS_MAX, CloudApi, CloudApiConfig};
+use crate::transport::{CloudApi, CloudApiConfig};
 use crate::worker::{Worker, WorkerLimits, sweeper};
 
 /// The number that a contact is bound to who never wrote, while no number is set.
 const UNSET_PHONE_NUMBER_ID: &str = "unset";
-/// Given to a call beyond the transport's own limit before its process counts as dead.
-const CALL_MARGIN_SECONDS: i64 = 40;
+/// A call that has been under way for so many times its limit has lost its process: the rest is for writing its outcome to a
+/// database that is slow or away.
+const LOST_CALL_FACTOR: u64 = 3;
+/// How long those behind a send of unknown fate wait beyond its deadline: whoever decides whether it is sent once more comes
+/// first, even if that process had to be started again. Otherwise they would overtake it.
+const RECONCILE_GRACE_SECONDS: u64 = 10;
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,6 +183,7 @@ impl App {
             api_version: config.whatsapp_api_version.clone(),
             access_token: config.whatsapp_access_token.clone(),
             phone_number_id: phone_number_id(config),
+            call_timeout: Duration::from_secs(config.whatsapp_call_timeout_seconds),
         })
         .context("the WhatsApp settings cannot work")?;
         let policy = Policy {
@@ -188,7 +193,9 @@ impl App {
         let limits = SenderLimits {
             workers: config.send_workers,
             attempts_max: i32::try_from(config.send_retries_max).unwrap_or(i32::MAX).saturating_add(1),
-            unknown_deadline_seconds: seconds(config.unknown_send_deadline_seconds),
+            unknown_deadline_seconds: seconds(
+                config.unknown_send_deadline_seconds + config.sweep_interval_seconds + RECONCILE_GRACE_SECONDS,
+            ),
         };
         let (store, queue) = (self.store.clone(), self.queue.clone());
         let sender = Sender::new(store, queue, Arc::new(transport), clock.clone(), policy, limits, dice);
@@ -198,7 +205,7 @@ impl App {
 
     fn start_reconciliation(&mut self, config: &Config, clock: &SharedClock) {
         let limits = ReconcileLimits {
-            call_seconds_max: seconds(CALL_SECONDS_MAX) + CALL_MARGIN_SECONDS,
+            call_seconds_max: seconds(config.whatsapp_call_timeout_seconds * LOST_CALL_FACTOR),
             unknown_deadline_seconds: seconds(config.unknown_send_deadline_seconds),
             interval_seconds: seconds(config.sweep_interval_seconds),
         };
@@ -253,6 +260,7 @@ pub async fn open_store(config: &Config, ids: Arc<Ids>, clock: SharedClock) -> a
             // The parser's own error may repeat the address with its password.
             options: Box::new(url.expose_secret().parse().ok().context("MICAI_DATABASE_URL is no Postgres address")?),
             connections_max: config.database_connections_max,
+            statement_timeout: Duration::from_secs(config.database_statement_timeout_seconds),
         },
     };
     Store::open(&location, ids, clock)

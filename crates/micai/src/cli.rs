@@ -33,13 +33,41 @@ pub enum Command {
     /// Run only what time asks for: settling sends whose fate is unknown.
     Scheduler,
     /// Bring the database schema up to date, or show how far it is.
-    Migrate {
-        /// Only show which migrations the database has.
-        #[arg(long)]
-        status: bool,
-    },
+    Migrate(MigrateArgs),
     /// Print the effective settings and where each comes from. Secrets are not shown.
     Config,
+}
+
+/// What `micai migrate` does; without a word, `up`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct MigrateArgs {
+    #[command(subcommand)]
+    action: Option<MigrateAction>,
+    /// The same as `micai migrate status`.
+    #[arg(long)]
+    status: bool,
+}
+
+/// What can be done with a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum MigrateAction {
+    /// Bring the schema up to date. Safe beside running processes, and when several do it at once.
+    Up,
+    /// Show which migrations the database has. Changes nothing.
+    Status,
+}
+
+impl MigrateArgs {
+    /// What was asked for.
+    #[must_use]
+    pub fn action(&self) -> MigrateAction {
+        match self.action {
+            Some(action) => action,
+            None if self.status => MigrateAction::Status,
+            None => MigrateAction::Up,
+        }
+    }
 }
 
 /// Addresses of `micai dev`.

@@ -41,6 +41,7 @@ pub struct Config {
 
     pub database_url: DatabaseUrl,
     pub database_connections_max: u32,
+    pub database_statement_timeout_seconds: u64,
     pub sqlite_readers_max: u32,
     pub redis_url: Option<SecretString>,
     pub redis_prefix: String,
@@ -54,6 +55,7 @@ pub struct Config {
     pub whatsapp_business_account_id: Option<String>,
     pub whatsapp_api_url: Url,
     pub whatsapp_api_version: String,
+    pub whatsapp_call_timeout_seconds: u64,
 
     pub outbound_reply_enabled: bool,
     pub require_invoke_prefix: bool,
@@ -185,6 +187,8 @@ impl Config {
             database_url: from.address_key("database_url", parse::database_url)?,
             database_connections_max: from
                 .open_key("database_connections_max", parse::whole(2..=500, "connections"))?,
+            database_statement_timeout_seconds: from
+                .open_key("database_statement_timeout_seconds", parse::whole(1..=600, "seconds"))?,
             sqlite_readers_max: from.open_key("sqlite_readers_max", parse::whole(1..=64, "connections"))?,
             redis_url: from.address_key("redis_url", parse::redis_url)?,
             redis_prefix: from.open_key("redis_prefix", parse::redis_prefix)?,
@@ -198,6 +202,8 @@ impl Config {
             whatsapp_business_account_id: from.open_key("whatsapp_business_account_id", parse::optional_id)?,
             whatsapp_api_url: from.open_key("whatsapp_api_url", parse::api_url)?,
             whatsapp_api_version: from.open_key("whatsapp_api_version", parse::api_version)?,
+            whatsapp_call_timeout_seconds: from
+                .open_key("whatsapp_call_timeout_seconds", parse::whole(1..=120, "seconds"))?,
 
             outbound_reply_enabled: from.open_key("outbound_reply_enabled", parse::flag)?,
             require_invoke_prefix: from.open_key("require_invoke_prefix", parse::flag)?,

@@ -4,12 +4,14 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::Parser;
 use micai::app::{Roles, chance, open_store};
-use micai::cli::{Cli, Command};
+use micai::cli::{Cli, Command, MigrateAction};
 use micai::clock::SystemClock;
 use micai::config::Config;
 use micai::ids::Ids;
+use micai::store::{MigrationState, SchemaStatus};
 use micai::{dev, run, telemetry};
 
 #[global_allocator]
@@ -48,7 +50,7 @@ async fn command(command: &Command, config: &Config) -> anyhow::Result<()> {
         Command::Api => serve(config, Roles::API).await,
         Command::Worker => serve(config, Roles::WORKER).await,
         Command::Scheduler => serve(config, Roles::SCHEDULER).await,
-        Command::Migrate { status } => migrate(config, *status).await,
+        Command::Migrate(args) => migrate(config, args.action()).await,
         Command::Config => Ok(()),
     }
 }
@@ -64,14 +66,39 @@ async fn serve(config: &Config, roles: Roles) -> anyhow::Result<()> {
     .await
 }
 
-async fn migrate(config: &Config, status: bool) -> anyhow::Result<()> {
+async fn migrate(config: &Config, action: MigrateAction) -> anyhow::Result<()> {
     let store = open_store(config, Arc::new(Ids::from_rng(chance())), Arc::new(SystemClock)).await?;
-    if !status {
-        store.migrate().await?;
+    if action == MigrateAction::Up {
+        store.migrate().await.context("the database schema could not be brought up to date")?;
     }
-    for (number, name, is_applied) in store.schema_status().await?.migrations {
-        println!("{number:04}  {name:<30}  {}", if is_applied { "applied" } else { "missing" });
-    }
+    let status = store.schema_status().await?;
     store.close().await;
+    // A closed pipe, as from `micai migrate status | head`, is not our error.
+    let _ = std::io::stdout().write_all(schema_report(&status).as_bytes());
     Ok(())
+}
+
+/// One line a migration, and what follows from them.
+fn schema_report(status: &SchemaStatus) -> String {
+    let mut report = String::new();
+    for one in &status.migrations {
+        let word = match one.state {
+            MigrationState::Applied => "applied",
+            MigrationState::Missing => "missing",
+            MigrationState::Differs => "applied, but not as this program knows it",
+            MigrationState::FromNewer => "applied by a newer program",
+        };
+        report.push_str(&format!("{:04}  {:<30}  {word}\n", one.number, one.name));
+    }
+    report.push_str(match status {
+        _ if status.is_current() => "The schema is up to date.\n",
+        _ if status.count(MigrationState::FromNewer) > 0 => {
+            "The schema is newer than this program, which will not start on it.\n"
+        }
+        _ if status.count(MigrationState::Differs) > 0 => {
+            "The schema was changed by hand or by another build: this program will not start on it.\n"
+        }
+        _ => "The schema is behind: `micai migrate` brings it up to date, and so does the start of any role.\n",
+    });
+    report
 }

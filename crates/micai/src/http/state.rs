@@ -49,7 +49,7 @@ pub struct HttpState {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(reason) => {
+            StoreError::Unavailable(reason) | StoreError::Conflict(reason) => {
                 tracing::warn!(%reason, "the database could not answer a request");
                 Self::unavailable(
                     "database_unavailable",
@@ -57,7 +57,10 @@ impl From<StoreError> for Problem {
                     RETRY_AFTER,
                 )
             }
-            StoreError::Refused(_) | StoreError::Unreadable(_) | StoreError::Schema(_) => Self::internal(error),
+            StoreError::Refused(_)
+            | StoreError::Unreadable(_)
+            | StoreError::Schema(_)
+            | StoreError::Misconfigured(_) => Self::internal(error),
         }
     }
 }

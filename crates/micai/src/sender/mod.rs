@@ -34,7 +34,8 @@ pub struct SenderLimits {
     pub workers: usize,
     /// Attempts of one message, the first included.
     pub attempts_max: i32,
-    /// How long a send of unknown fate holds up those behind it, and how long a status has to settle it.
+    /// How long a send of unknown fate holds up those behind it: somewhat longer than a status has to settle it, so that
+    /// it comes first if it is sent once more.
     pub unknown_deadline_seconds: i64,
 }
 

@@ -158,7 +158,7 @@ impl Store {
         let mut tx = self.db.begin().await?;
         insert_if_missing(&mut tx, &rule.agent_id, now).await?;
         if let Some(full) = no_room(&mut tx, rule, keyword_bytes).await? {
-            tx.roll_back().await?;
+            tx.roll_back().await;
             return Ok(RuleChange::NoRoom(full));
         }
         raise_version_of_rule(&mut tx, &rule.id, now).await?;

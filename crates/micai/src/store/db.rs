@@ -7,16 +7,15 @@ use jiff_sqlx::ToSqlx as _;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{
-    PgArgumentBuffer, PgConnectOptions, PgHasArrayType, PgPool, PgPoolOptions, PgTypeInfo, PgValueRef, Postgres,
-};
+use sqlx::postgres::{PgArgumentBuffer, PgConnectOptions, PgHasArrayType, PgPool, PgTypeInfo, PgValueRef, Postgres};
 use sqlx::sqlite::{
     Sqlite, SqliteArgumentsBuffer, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous, SqliteTypeInfo, SqliteValueRef,
 };
-use sqlx::{Connection as _, Decode, Encode, Executor as _, Type};
+use sqlx::{Decode, Encode, Executor as _, Type};
 
 use super::error::StoreError;
+use super::postgres;
 
 /// How long a SQLite write waits for another process's lock before it is reported as unavailable.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,22 +25,16 @@ const SQLITE_CHECKPOINT_PAGES: &str = "2000";
 /// Cache of a connection; negative means KiB to SQLite.
 const SQLITE_CACHE_KIBIBYTES: &str = "-8000";
 /// How long a caller waits for a free connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a Postgres server gets beyond its own limit on a statement before it counts as gone.
+const SILENCE_MARGIN: Duration = Duration::from_secs(5);
 /// Rows that SQLite's thread may be ahead of us; at the bound it waits, and each wait costs two hand-overs.
 const SQLITE_ROWS_AHEAD_MAX: usize = 4_096;
-/// Connections to Postgres for the lanes: one each.
-const LANE_CONNECTIONS_MAX: u32 = 8;
-/// A lane's connection that has rested for longer is asked whether it still lives.
-const LANE_IDLE_TRUSTED: Duration = Duration::from_secs(1);
-/// A lane's statements find their rows by key, however many there are. Without these settings a plan that was made while a
-/// table was small would read all of it and be kept when it has grown, and each batch would be planned anew.
-const LANE_SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
-     SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 /// Statements kept prepared per connection.
 const PREPARED_STATEMENTS: usize = 256;
 
 /// Where the database is, and how many connections it gets.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Location {
     /// A SQLite file.
     Sqlite {
@@ -56,15 +49,35 @@ pub enum Location {
         options: Box<PgConnectOptions>,
         /// Connections at the same time.
         connections_max: u32,
+        /// How long the server may work on one statement.
+        statement_timeout: Duration,
     },
+}
+
+impl std::fmt::Debug for Location {
+    /// Without the options of Postgres: they hold the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite { path, .. } => write!(f, "Sqlite({})", path.display()),
+            Self::Postgres { options, .. } => write!(f, "Postgres({}:{})", options.get_host(), options.get_port()),
+        }
+    }
 }
 
 /// The pools of either kind. Postgres: one for the lanes, whose statements are all of the kind "these keys, through their
 /// index", and one for everything else. SQLite allows one writer, so it has a pool of one for that and another for readers.
 #[derive(Clone)]
 pub(crate) enum Db {
-    Pg { general: PgPool, lanes: PgPool },
-    Lite { readers: SqlitePool, writer: SqlitePool },
+    /// `patience` is how long a statement may go without an answer, the server's own limit included.
+    Pg {
+        general: PgPool,
+        lanes: PgPool,
+        patience: Duration,
+    },
+    Lite {
+        readers: SqlitePool,
+        writer: SqlitePool,
+    },
 }
 
 impl Db {
@@ -96,37 +109,20 @@ impl Db {
                 let readers = pool(*readers_max).connect_with(options.read_only(true)).await?;
                 Ok(Self::Lite { readers, writer })
             }
-            Location::Postgres { options, connections_max } => {
+            Location::Postgres { options, connections_max, statement_timeout } => {
                 let options = options.as_ref().clone().statement_cache_capacity(PREPARED_STATEMENTS);
-                let for_lanes = (connections_max / 2).clamp(1, LANE_CONNECTIONS_MAX);
-                let pool =
-                    |connections| PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
-                let general = pool((connections_max - for_lanes).max(1)).connect_with(options.clone()).await?;
-                let lanes = pool(for_lanes)
-                    // A question before each statement would cost as much as the statement.
-                    .test_before_acquire(false)
-                    .before_acquire(|connection, meta| {
-                        Box::pin(async move {
-                            match meta.idle_for > LANE_IDLE_TRUSTED {
-                                true => connection.ping().await.map(|()| true),
-                                false => Ok(true),
-                            }
-                        })
-                    })
-                    .after_connect(|connection, _| {
-                        Box::pin(async move { connection.execute(LANE_SETTINGS).await.map(drop) })
-                    })
-                    .connect_lazy_with(options);
-                Ok(Self::Pg { general, lanes })
+                let (general, lanes) = postgres::connect(options, *connections_max, *statement_timeout).await?;
+                Ok(Self::Pg { general, lanes, patience: *statement_timeout + SILENCE_MARGIN })
             }
         }
     }
 
     pub(super) async fn close(&self) {
         match self {
-            Self::Pg { general, lanes } => {
-                lanes.close().await;
-                general.close().await;
+            Self::Pg { general, lanes, patience } => {
+                // Waits for connections that are out; a server that has gone silent must not hold up the end.
+                let closed = async { tokio::join!(lanes.close(), general.close()) };
+                let _ = tokio::time::timeout(*patience, closed).await;
             }
             Self::Lite { readers, writer } => {
                 readers.close().await;
@@ -136,9 +132,24 @@ impl Db {
     }
 }
 
+/// Waits for an answer as long as a live server may need. Nothing else tells a silent one from a slow one.
+pub(super) async fn answered<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(patience, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(StoreError::Unavailable(format!(
+            "the server has not answered for {} seconds: this connection is given up",
+            patience.as_secs()
+        ))),
+    }
+}
+
 /// A transaction on either database; rolled back when it is dropped without [`Tx::commit`].
 pub(super) enum Tx {
-    Pg(Open<Postgres>),
+    /// With how long a statement may go without an answer.
+    Pg(Open<Postgres>, Duration),
     Lite(Open<Sqlite>),
 }
 
@@ -174,37 +185,32 @@ impl<D: sqlx::Database> Drop for Open<D> {
     }
 }
 
-/// Ends what was begun, by COMMIT or ROLLBACK.
-macro_rules! end {
-    ($open:expr, $word:literal) => {{
-        let mut open = $open;
-        if open.is_begun {
-            open.connection.execute($word).await?;
-            open.is_begun = false;
-        }
-    }};
-}
-
 /// IMMEDIATE: a transaction that starts as a reader could not become a writer under load.
 pub(super) const LITE_BEGIN: &str = "BEGIN IMMEDIATE;";
 
 impl Db {
     /// A transaction.
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
-        let mut tx = self.open().await?;
-        if let Tx::Lite(open) = &mut tx {
-            let begin = open.beginning(LITE_BEGIN);
-            open.connection.execute(begin).await?;
+        match self {
+            Self::Pg { general, patience, .. } => {
+                let mut tx = Tx::Pg(Open::new(general.acquire().await?), *patience);
+                tx.together().await?;
+                Ok(tx)
+            }
+            Self::Lite { writer, .. } => {
+                let mut open = Open::new(writer.acquire().await?);
+                let begin = open.beginning(LITE_BEGIN);
+                open.connection.execute(begin).await?;
+                Ok(Tx::Lite(open))
+            }
         }
-        tx.together().await?;
-        Ok(tx)
     }
 
     /// A transaction for a lane. It begins with its first statement: in SQLite together with it, to save a hand-over
     /// between threads; in Postgres only with [`Tx::together`], since a verb of one statement needs none.
     pub(super) async fn open(&self) -> Result<Tx, StoreError> {
         Ok(match self {
-            Self::Pg { lanes, .. } => Tx::Pg(Open::new(lanes.acquire().await?)),
+            Self::Pg { lanes, patience, .. } => Tx::Pg(Open::new(lanes.acquire().await?), *patience),
             Self::Lite { writer, .. } => Tx::Lite(Open::new(writer.acquire().await?)),
         })
     }
@@ -213,35 +219,46 @@ impl Db {
 impl Tx {
     /// What follows is committed together or not at all. In SQLite it is so anyway, from the first batch on.
     pub(super) async fn together(&mut self) -> Result<(), StoreError> {
-        if let Self::Pg(open) = self {
+        if let Self::Pg(open, patience) = self {
             let begin = open.beginning("BEGIN");
             if !begin.is_empty() {
-                open.connection.execute(begin).await?;
+                answered(*patience, async { Ok(open.connection.execute(begin).await?) }).await?;
             }
         }
         Ok(())
     }
 
     pub(super) async fn commit(self) -> Result<(), StoreError> {
-        match self {
-            Self::Pg(open) => end!(open, "COMMIT"),
-            Self::Lite(open) => end!(open, "COMMIT"),
-        }
-        Ok(())
+        self.commit_and_keep().await.map(drop)
     }
 
-    /// Gives up what was begun. A transaction that is dropped is rolled back, too, but costs its connection.
-    pub(super) async fn roll_back(self) -> Result<(), StoreError> {
-        match self {
-            Self::Pg(open) => end!(open, "ROLLBACK"),
-            Self::Lite(mut open) => {
-                // SQLite may have ended the transaction by itself, as when the disk is full; then there is none to end.
-                if open.is_begun && open.connection.execute("ROLLBACK").await.is_ok() {
-                    open.is_begun = false;
-                }
+    /// Commits; what remains is good for the next transaction, on the same connection.
+    pub(super) async fn commit_and_keep(mut self) -> Result<Self, StoreError> {
+        match &mut self {
+            Self::Pg(open, patience) if open.is_begun => {
+                answered(*patience, async { Ok(open.connection.execute("COMMIT").await?) }).await?;
+                open.is_begun = false;
             }
+            Self::Lite(open) if open.is_begun => {
+                open.connection.execute("COMMIT").await?;
+                open.is_begun = false;
+            }
+            _ => {}
         }
-        Ok(())
+        Ok(self)
+    }
+
+    /// Gives up what was begun. A transaction that is dropped is rolled back, too, but costs its connection, as does one
+    /// that cannot be rolled back any more: SQLite ends it by itself when the disk is full.
+    pub(super) async fn roll_back(mut self) {
+        match &mut self {
+            Self::Pg(open, patience) if open.is_begun => {
+                let rolled_back = answered(*patience, async { Ok(open.connection.execute("ROLLBACK").await?) });
+                open.is_begun = rolled_back.await.is_err();
+            }
+            Self::Lite(open) if open.is_begun => open.is_begun = open.connection.execute("ROLLBACK").await.is_err(),
+            _ => {}
+        }
     }
 }
 
@@ -249,10 +266,11 @@ impl Tx {
 macro_rules! read {
     ($db:expr, |$pool:ident, $dialect:ident| $body:expr) => {
         match $db {
-            $crate::store::db::Db::Pg { general: $pool, .. } => {
+            $crate::store::db::Db::Pg { general: $pool, patience, .. } => {
                 #[allow(dead_code)]
                 type $dialect = sqlx::Postgres;
-                $body
+                let answer = async { Ok::<_, $crate::store::error::StoreError>($body) };
+                $crate::store::db::answered(*patience, answer).await?
             }
             $crate::store::db::Db::Lite { readers: $pool, .. } => {
                 #[allow(dead_code)]
@@ -267,11 +285,12 @@ macro_rules! read {
 macro_rules! on {
     ($tx:expr, |$connection:ident, $dialect:ident| $body:expr) => {
         match $tx {
-            $crate::store::db::Tx::Pg(tx) => {
+            $crate::store::db::Tx::Pg(tx, patience) => {
                 #[allow(dead_code)]
                 type $dialect = sqlx::Postgres;
                 let $connection = tx.connection();
-                $body
+                let answer = async { Ok::<_, $crate::store::error::StoreError>($body) };
+                $crate::store::db::answered(*patience, answer).await?
             }
             $crate::store::db::Tx::Lite(tx) => {
                 #[allow(dead_code)]

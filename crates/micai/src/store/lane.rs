@@ -14,6 +14,11 @@ use super::error::StoreError;
 /// a clock that we do not hold; replies under such a load can come a little later.
 const EXPRESS_TRIPS_MAX: u32 = 64;
 
+/// How often a batch is tried that had to give way to another process's transaction.
+const CONFLICT_TRIES_MAX: u32 = 4;
+/// Commits in a row on the same connection; then whoever else waits for the one that SQLite has gets it in between.
+const TRIPS_PER_CONNECTION_MAX: u32 = 64;
+
 /// A handle to a lane. When all handles are gone, the lane's last items are committed and it ends.
 pub(super) struct Lane<I, O> {
     jobs: mpsc::Sender<Job<I, O>>,
@@ -124,6 +129,7 @@ impl Train {
     /// Commits until every lane has ended.
     pub async fn run(mut self) {
         let mut express_trips = 0;
+        let mut line = Line { db: self.db.clone(), kept: None, trips: 0 };
         loop {
             let waiting = self.waiting.notified();
             self.cars.retain_mut(|car| car.load() != Load::Ended);
@@ -131,19 +137,62 @@ impl Train {
                 return;
             }
             if self.cars.iter().all(|car| car.is_empty()) {
+                line.kept = None;
                 waiting.await;
                 continue;
             }
             let is_express = !self.cars[0].is_empty() && express_trips < EXPRESS_TRIPS_MAX;
             express_trips = if is_express { express_trips + 1 } else { 0 };
             let coupled = if is_express { 1 } else { self.cars.len() };
-            commit(&self.db, &mut self.cars[..coupled]).await;
+            commit(&mut line, &mut self.cars[..coupled]).await;
         }
     }
 }
 
-async fn commit(db: &Db, cars: &mut [Box<dyn Car>]) {
-    match commit_together(db, cars).await {
+/// A train's way to the database. While there is work it keeps its connection: taking it out of the pool and putting it
+/// back cost as much as a statement each.
+struct Line {
+    db: Db,
+    kept: Option<Tx>,
+    trips: u32,
+}
+
+impl Line {
+    async fn open(&mut self) -> Result<Tx, StoreError> {
+        self.trips += 1;
+        if self.trips > TRIPS_PER_CONNECTION_MAX {
+            self.trips = 0;
+            self.kept = None;
+        }
+        match self.kept.take() {
+            Some(tx) => Ok(tx),
+            None => self.db.open().await,
+        }
+    }
+
+    /// Commits what has run, or gives it up.
+    async fn close<T>(&mut self, tx: Tx, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        match outcome {
+            Ok(outcome) => {
+                self.kept = Some(tx.commit_and_keep().await?);
+                Ok(outcome)
+            }
+            Err(error) => {
+                tx.roll_back().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn commit(line: &mut Line, cars: &mut [Box<dyn Car>]) {
+    let mut tries = Tries::default();
+    let committed = loop {
+        if let Some(outcome) = tries.last_word(commit_together(line, cars).await) {
+            break outcome;
+        }
+    };
+    match committed {
         Ok(()) => cars.iter_mut().for_each(|car| car.deliver(Ok(()))),
         Err(StoreError::Unavailable(reason)) => {
             let error = StoreError::Unavailable(reason);
@@ -152,21 +201,39 @@ async fn commit(db: &Db, cars: &mut [Box<dyn Car>]) {
         // Somebody's data is refused: each lane on its own, so that the others get through.
         Err(_) => {
             for car in cars {
-                car.commit_alone(db).await;
+                car.commit_alone(line).await;
             }
         }
     }
 }
 
-async fn commit_together(db: &Db, cars: &mut [Box<dyn Car>]) -> Result<(), StoreError> {
-    let mut tx = db.open().await?;
-    for car in cars.iter_mut().filter(|car| !car.is_empty()) {
-        if let Err(error) = car.run(&mut tx).await {
-            tx.roll_back().await?;
-            return Err(error);
+/// Counts the tries of a batch that had to give way to another process's transaction. The other one has committed by then,
+/// so the same again, at once, is likely to succeed; in the end it counts as an outage.
+#[derive(Default)]
+struct Tries(u32);
+
+impl Tries {
+    /// The outcome if it stands; nothing if the batch is to be tried again.
+    fn last_word<T>(&mut self, outcome: Result<T, StoreError>) -> Option<Result<T, StoreError>> {
+        self.0 += 1;
+        match outcome {
+            Err(StoreError::Conflict(_)) if self.0 < CONFLICT_TRIES_MAX => None,
+            Err(StoreError::Conflict(reason)) => Some(Err(StoreError::Unavailable(reason))),
+            outcome => Some(outcome),
         }
     }
-    tx.commit().await
+}
+
+async fn commit_together(line: &mut Line, cars: &mut [Box<dyn Car>]) -> Result<(), StoreError> {
+    let mut tx = line.open().await?;
+    let ran = async {
+        for car in cars.iter_mut().filter(|car| !car.is_empty()) {
+            car.run(&mut tx).await?;
+        }
+        Ok(())
+    };
+    let ran = ran.await;
+    line.close(tx, ran).await
 }
 
 #[derive(PartialEq, Eq)]
@@ -184,7 +251,7 @@ trait Car: Send {
     /// Hands out the outcomes of the run, or the error that befell all.
     fn deliver(&mut self, committed: Result<(), StoreError>);
     /// Commits the batch in transactions of its own and hands out the outcomes.
-    fn commit_alone<'a>(&'a mut self, db: &'a Db) -> BoxFuture<'a, ()>;
+    fn commit_alone<'a>(&'a mut self, line: &'a mut Line) -> BoxFuture<'a, ()>;
 }
 
 struct LaneCar<I, O, V> {
@@ -242,9 +309,9 @@ impl<I: Send + Sync + 'static, O: Send + 'static, V: Verb<I, O>> Car for LaneCar
         self.weight = 0;
     }
 
-    fn commit_alone<'a>(&'a mut self, db: &'a Db) -> BoxFuture<'a, ()> {
+    fn commit_alone<'a>(&'a mut self, line: &'a mut Line) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let outcomes = commit_or_halve(db, &self.verb, &self.items).await;
+            let outcomes = commit_or_halve(line, &self.verb, &self.items).await;
             for (answer, outcome) in self.answers.drain(..).zip(outcomes) {
                 drop(answer.send(outcome));
             }
@@ -257,7 +324,11 @@ impl<I: Send + Sync + 'static, O: Send + 'static, V: Verb<I, O>> Car for LaneCar
 
 /// Commits a batch. One that is refused because of its data is halved until the culprit stands alone, so that a bad
 /// item never takes its neighbours with it.
-fn commit_or_halve<'a, I, O, V>(db: &'a Db, verb: &'a V, items: &'a [I]) -> BoxFuture<'a, Vec<Result<O, StoreError>>>
+fn commit_or_halve<'a, I, O, V>(
+    line: &'a mut Line,
+    verb: &'a V,
+    items: &'a [I],
+) -> BoxFuture<'a, Vec<Result<O, StoreError>>>
 where
     I: Send + Sync + 'static,
     O: Send + 'static,
@@ -267,17 +338,13 @@ where
         if items.is_empty() {
             return Vec::new();
         }
-        let committed = async {
-            let mut tx = db.open().await?;
-            match verb.run(&mut tx, items).await.and_then(|outcomes| checked(outcomes, items.len())) {
-                Ok(outcomes) => tx.commit().await.map(|()| outcomes),
-                Err(error) => {
-                    tx.roll_back().await?;
-                    Err(error)
-                }
+        let mut tries = Tries::default();
+        let committed = loop {
+            if let Some(outcome) = tries.last_word(commit_slice(line, verb, items).await) {
+                break outcome;
             }
         };
-        match committed.await {
+        match committed {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
             Err(StoreError::Unavailable(reason)) => {
                 items.iter().map(|_| Err(StoreError::Unavailable(reason.clone()))).collect()
@@ -285,12 +352,18 @@ where
             Err(error) if items.len() == 1 => vec![Err(error)],
             Err(_) => {
                 let (left, right) = items.split_at(items.len() / 2);
-                let mut outcomes = commit_or_halve(db, verb, left).await;
-                outcomes.extend(commit_or_halve(db, verb, right).await);
+                let mut outcomes = commit_or_halve(line, verb, left).await;
+                outcomes.extend(commit_or_halve(line, verb, right).await);
                 outcomes
             }
         }
     })
+}
+
+async fn commit_slice<I, O>(line: &mut Line, verb: &impl Verb<I, O>, items: &[I]) -> Result<Vec<O>, StoreError> {
+    let mut tx = line.open().await?;
+    let ran = verb.run(&mut tx, items).await.and_then(|outcomes| checked(outcomes, items.len()));
+    line.close(tx, ran).await
 }
 
 fn checked<O>(outcomes: Vec<O>, items: usize) -> Result<Vec<O>, StoreError> {

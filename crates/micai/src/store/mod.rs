@@ -13,6 +13,7 @@ mod lane;
 mod migrate;
 mod outbox;
 mod people;
+mod postgres;
 mod reports;
 mod script;
 mod statuses;
@@ -26,7 +27,7 @@ pub use conversations::{BindOutcome, ConversationView, MessageView, Timeline, Tr
 pub use db::Location;
 pub use error::StoreError;
 pub use ingest::IngestReceipt;
-pub use migrate::SchemaStatus;
+pub use migrate::{MigrationState, MigrationStatus, SchemaStatus};
 pub use outbox::Moved;
 pub use reports::{Backlog, OutboundView};
 

@@ -14,7 +14,7 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, AssertSqlSafe, Either, Executor as _, FromRow, Row as _};
 use uuid::Uuid;
 
-use super::db::{LITE_BEGIN, Ts, Tx};
+use super::db::{LITE_BEGIN, Ts, Tx, answered};
 use super::error::StoreError;
 
 /// The type of a column in a batch.
@@ -139,13 +139,13 @@ impl<'a> Rows<'a> {
             return Ok(Vec::new());
         }
         match tx {
-            Tx::Pg(tx) => {
+            Tx::Pg(tx, patience) => {
                 let mut arguments = PgArguments::default();
                 let mut text = String::from("WITH ");
                 self.arrays(&mut text, &mut arguments)?;
                 write_all(&mut text, &[" ", sql]);
                 let query = sqlx::query_as_with::<Postgres, T, _>(AssertSqlSafe(text), arguments);
-                Ok(query.fetch_all(tx.connection()).await?)
+                answered(*patience, async { Ok(query.fetch_all(tx.connection()).await?) }).await
             }
             Tx::Lite(tx) => {
                 let mut arguments = SqliteArguments::default();
@@ -344,11 +344,12 @@ impl<'a> Script<'a> {
             return Ok(Answers::default());
         }
         match tx {
-            Tx::Pg(tx) => {
+            Tx::Pg(tx, patience) => {
                 let (text, arguments) = self.as_one_statement()?;
                 let query = sqlx::query_with::<Postgres, _>(AssertSqlSafe(text), arguments);
                 let mut answers = Answers::default();
-                for row in query.fetch_all(tx.connection()).await? {
+                let rows = answered(*patience, async { Ok(query.fetch_all(tx.connection()).await?) }).await?;
+                for row in rows {
                     let step: i32 = row.try_get("step")?;
                     answers.add(usize::try_from(step).unwrap_or_default(), row.try_get("id")?);
                 }

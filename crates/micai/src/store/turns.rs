@@ -205,7 +205,7 @@ async fn take_leases(tx: &mut Tx, requests: &[ClaimRequest]) -> Result<Vec<Uuid>
     // Postgres: a row that somebody is writing is left out rather than waited for. Whoever commits a message to it
     // announces it again.
     let unlocked = match tx {
-        Tx::Pg(_) => {
+        Tx::Pg(..) => {
             " AND conversations.id IN (SELECT c.id FROM conversations c JOIN wanted w ON w.id = c.id
                                        FOR UPDATE OF c SKIP LOCKED)"
         }

@@ -14,9 +14,6 @@ pub use whatsapp::Verdict;
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::outbound::{MessageBody, SendCandidate, SendError, callback_data};
 
-/// The longest a call may take. A call that was under way for much longer has lost its process.
-pub const CALL_SECONDS_MAX: u64 = 20;
-
 /// What became of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Delivery {
@@ -60,6 +57,8 @@ pub struct CloudApiConfig {
     pub access_token: Option<SecretString>,
     /// The number to send from where a conversation does not say.
     pub phone_number_id: String,
+    /// The longest a call may take.
+    pub call_timeout: Duration,
 }
 
 impl CloudApi {
@@ -71,7 +70,7 @@ impl CloudApi {
         let client = config.access_token.map(|access_token| {
             Client::new(ClientConfig {
                 api_version: config.api_version.clone(),
-                request_timeout: Duration::from_secs(CALL_SECONDS_MAX),
+                request_timeout: config.call_timeout,
                 ..ClientConfig::new(config.base_url, access_token, config.phone_number_id)
             })
         });

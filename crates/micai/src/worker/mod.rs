@@ -88,9 +88,9 @@ impl Worker {
             return;
         }
         if let Err(error) = self.take(&claim).await {
-            match error {
-                StoreError::Unavailable(_) => self.try_later(conversation, &error),
-                _ => self.fail(&claim, &error.to_string()).await,
+            match error.is_transient() {
+                true => self.try_later(conversation, &error),
+                false => self.fail(&claim, &error.to_string()).await,
             }
         }
     }

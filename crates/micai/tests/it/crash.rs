@@ -3,14 +3,30 @@
 use std::time::Duration;
 
 use simulator::{Author, PhoneKind, PhoneSpec, Simulator, SimulatorConfig};
+use sqlx::{ConnectOptions as _, Executor as _};
 
 use crate::harness::{ACCESS_TOKEN, APP_SECRET, PATIENCE, VERIFY_TOKEN};
+use crate::postgres::Private;
 use crate::process::Process;
 
-/// Short, so that the story need not wait for two minutes of silence.
-const UNKNOWN_DEADLINE: (&str, &str) = ("unknown_send_deadline_seconds", "1");
+/// Short, so that the story need not wait for two minutes of silence, nor for leases and calls of a dead process: on
+/// Postgres the next one cannot know that it is alone.
+const SHORT: [(&str, &str); 3] = [
+    ("unknown_send_deadline_seconds", "1"),
+    ("conversation_lease_seconds", "2"),
+    ("whatsapp_call_timeout_seconds", "1"),
+];
 
 async fn dies_after(point: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("micai.db");
+    dies_and_is_followed(point, &format!("sqlite:///{}", database.display())).await;
+}
+
+async fn dies_and_is_followed(point: &str, database_url: &str) {
+    let database = std::path::Path::new("unused");
+    let mut settings = SHORT.to_vec();
+    settings.push(("database_url", database_url));
     let simulator = Simulator::start(SimulatorConfig {
         app_secret: APP_SECRET.to_owned(),
         verify_token: VERIFY_TOKEN.to_owned(),
@@ -19,21 +35,19 @@ async fn dies_after(point: &str) {
     })
     .await
     .unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let database = folder.path().join("micai.db");
     let phone = |name: &str, kind| {
         let spec = PhoneSpec { name: Some(name.into()), kind: Some(kind), ..PhoneSpec::default() };
         simulator.add_phone(spec).unwrap().id
     };
     let (ana, bo) = (phone("Ana", PhoneKind::Username), phone("Bo", PhoneKind::Phone));
     let url = simulator.url();
-    let mut dying = Process::serve(&database, &url, &[UNKNOWN_DEADLINE], &[("MICAI_CRASH_AFTER", point)]);
+    let mut dying = Process::serve(database, &url, &settings, &[("MICAI_CRASH_AFTER", point)]);
     simulator.set_webhook(Some(&format!("http://{}/webhook", dying.address))).unwrap();
     simulator.say(&ana, "hello").unwrap();
     let status = tokio::task::spawn_blocking(move || dying.wait_for_end()).await.unwrap();
     assert!(!status.success(), "it died after {point}");
 
-    let living = Process::serve(&database, &url, &[UNKNOWN_DEADLINE], &[]);
+    let living = Process::serve(database, &url, &settings, &[]);
     simulator.set_webhook(Some(&format!("http://{}/webhook", living.address))).unwrap();
     let replies =
         |phone: &str| simulator.chat(phone).unwrap().iter().filter(|bubble| bubble.author == Author::Business).count();
@@ -86,4 +100,16 @@ async fn between_the_call_and_its_outcome() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_outcome_was_settled() {
     dies_after("settle").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_each_of_them_on_postgres() {
+    let points = ["ingest", "claim", "finish", "intent", "call", "settle"];
+    let Some(server) = Private::available(&[]) else { return };
+    let mut connection = server.options().connect().await.unwrap();
+    for point in points {
+        connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE after_{point}"))).await.unwrap();
+    }
+    let urls = points.map(|point| (point, server.url(&format!("after_{point}"))));
+    futures_util::future::join_all(urls.iter().map(|(point, url)| dies_and_is_followed(point, url))).await;
 }

@@ -3,9 +3,12 @@
 
 mod chat;
 mod crash;
+mod database;
 mod faults;
 mod harness;
 mod ingest;
+mod loss;
+mod migrations;
 mod postgres;
 mod process;
 mod queue;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use micai::store::Location;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
@@ -35,6 +36,27 @@ impl Postgres {
             Self::Shared(options) => options.as_ref().clone(),
         }
     }
+
+    /// The same as the setting `database_url`.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Private(server) => server.url("postgres"),
+            Self::Shared(options) => {
+                let (user, host, port) = (options.get_username(), options.get_host(), options.get_port());
+                format!("postgresql://{user}@{host}:{port}/{}", options.get_database().expect("a name"))
+            }
+        }
+    }
+
+    /// How a store reaches it.
+    pub fn location(&self) -> Location {
+        location(self.options())
+    }
+}
+
+/// How a store reaches a database.
+pub fn location(options: PgConnectOptions) -> Location {
+    Location::Postgres { options: Box::new(options), connections_max: 8, statement_timeout: Duration::from_secs(30) }
 }
 
 async fn database_on(url: &str) -> PgConnectOptions {
@@ -51,36 +73,66 @@ async fn database_on(url: &str) -> PgConnectOptions {
 pub struct Private {
     server: Child,
     folder: tempfile::TempDir,
+    settings: Vec<&'static str>,
 }
 
 impl Private {
+    /// A server of our own, or nothing where only a shared one is to be had: then a story about servers has nobody to
+    /// play it with.
+    pub fn available(settings: &[&'static str]) -> Option<Self> {
+        if std::env::var_os("MICAI_TEST_POSTGRES_URL").is_some() {
+            eprintln!("not told: this story stops servers, and MICAI_TEST_POSTGRES_URL names one that is shared");
+            return None;
+        }
+        Some(Self::start_with(settings))
+    }
+
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with further settings, `name=value` each.
+    fn start_with(settings: &[&'static str]) -> Self {
         let programs = programs();
         let folder = tempfile::Builder::new().prefix("pg").tempdir().expect("a folder");
-        let data = folder.path().join("data");
         if is_root() {
             run(Command::new("chown").arg(ACCOUNT).arg(folder.path()));
         }
         run(as_account(&programs.join("initdb"))
             .args(["-U", "micai", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C", "-D"])
-            .arg(&data));
-        let server = as_account(&programs.join("postgres"))
-            .arg("-D")
-            .arg(&data)
-            .arg("-k")
-            .arg(folder.path())
-            .args(["-c", "listen_addresses=", "-c", "fsync=off"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("postgres starts");
-        let started = Self { server, folder };
+            .arg(folder.path().join("data")));
+        let settings = settings.to_vec();
+        let server = spawn(folder.path(), &settings);
+        let started = Self { server, folder, settings };
         started.wait_until_ready(&programs);
         started
     }
 
-    fn options(&self) -> PgConnectOptions {
+    /// How to reach its first database.
+    pub fn options(&self) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass().socket(self.folder.path()).username("micai").database("postgres")
+    }
+
+    /// The same as the setting `database_url`.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgresql:///{database}?host={}&user=micai", self.folder.path().display())
+    }
+
+    /// Where its files and its socket are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Stops the server by a signal (INT: fast, QUIT: at once, as in a crash).
+    pub fn stop(&mut self, signal: &str) {
+        run(Command::new("kill").arg(format!("-{signal}")).arg(self.server.id().to_string()));
+        self.server.wait().expect("the server ends");
+    }
+
+    /// Starts the stopped server again.
+    pub fn start_again(&mut self) {
+        self.server = spawn(self.folder.path(), &self.settings);
+        self.wait_until_ready(&programs());
     }
 
     fn wait_until_ready(&self, programs: &Path) {
@@ -95,6 +147,15 @@ impl Private {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+fn spawn(folder: &Path, settings: &[&str]) -> Child {
+    let mut command = as_account(&programs().join("postgres"));
+    command.arg("-D").arg(folder.join("data")).arg("-k").arg(folder);
+    for setting in ["listen_addresses=", "fsync=off"].iter().chain(settings) {
+        command.args(["-c", setting]);
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("postgres starts")
 }
 
 impl Drop for Private {

@@ -27,12 +27,24 @@ impl Process {
 
     /// Runs a command that becomes `micai` and waits until it is ready.
     pub fn run(
-        mut command: Command,
+        command: Command,
         database: &Path,
         api_url: &str,
         changes: &[(&str, &str)],
         environment: &[(&str, &str)],
     ) -> Self {
+        Self::launch(command, database, api_url, changes, environment)
+            .unwrap_or_else(|said| panic!("micai ends: {said}"))
+    }
+
+    /// As [`Process::run`] for one that may end instead of becoming ready: then gives what it said.
+    pub fn launch(
+        mut command: Command,
+        database: &Path,
+        api_url: &str,
+        changes: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> Result<Self, String> {
         let mut child = command
             .env_clear()
             .envs(settings(database, api_url, changes).iter().map(|(key, value)| (variable(key), value.clone())))
@@ -43,7 +55,17 @@ impl Process {
             .expect("micai starts");
         let log = Arc::default();
         let address = ready_address(&mut child, &log);
-        Self { child, address, log }
+        let mut process = Self { child, address: SocketAddr::from(([0, 0, 0, 0], 0)), log };
+        match address {
+            Some(address) => {
+                process.address = address;
+                Ok(process)
+            }
+            None => {
+                process.wait_for_end();
+                Err(process.log.lock().expect("a log").join("\n"))
+            }
+        }
     }
 
     /// The number of the process.
@@ -83,15 +105,16 @@ impl Drop for Process {
     }
 }
 
-/// Reads the log until it says `ready`; the rest is read on, so that the process never waits for us.
-fn ready_address(child: &mut Child, said: &Arc<Mutex<Vec<String>>>) -> SocketAddr {
+/// Reads the log until it says `ready`; the rest is read on, so that the process never waits for us. Nothing when it ends
+/// first.
+fn ready_address(child: &mut Child, said: &Arc<Mutex<Vec<String>>>) -> Option<SocketAddr> {
     let said = said.clone();
     let log = BufReader::new(child.stderr.take().expect("a log"));
     let (ready, is_ready) = mpsc::channel();
     std::thread::spawn(move || {
         for line in log.lines().map_while(Result::ok) {
             let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-            said.lock().expect("a log").push(entry["message"].as_str().unwrap_or_default().to_owned());
+            said.lock().expect("a log").push(entry["message"].as_str().unwrap_or(&line).to_owned());
             if entry["message"] == "ready" {
                 let address = entry["address"].as_str().and_then(|text| text.parse().ok());
                 let _ = ready.send(address.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))));
@@ -100,7 +123,11 @@ fn ready_address(child: &mut Child, said: &Arc<Mutex<Vec<String>>>) -> SocketAdd
             }
         }
     });
-    is_ready.recv_timeout(PATIENCE).expect("micai becomes ready")
+    match is_ready.recv_timeout(PATIENCE) {
+        Ok(address) => Some(address),
+        Err(mpsc::RecvTimeoutError::Disconnected) => None,
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("micai becomes neither ready nor ends"),
+    }
 }
 
 #[test]

@@ -18,17 +18,19 @@ use serde_json::json;
 
 use crate::postgres::Postgres;
 
-const NUMBER: &str = "900001";
-const LEASE_SECONDS: i64 = 90;
-const DEADLINE_SECONDS: i64 = 120;
+pub const NUMBER: &str = "900001";
+pub const LEASE_SECONDS: i64 = 90;
+pub const DEADLINE_SECONDS: i64 = 120;
 
-struct World {
-    store: Store,
-    clock: ManualClock,
+/// A migrated store with its clock.
+pub struct World {
+    pub store: Store,
+    pub clock: ManualClock,
     ids: Arc<Ids>,
 }
 
-async fn world(location: Location) -> World {
+/// Opens and migrates a database.
+pub async fn world(location: Location) -> World {
     let clock = ManualClock::at(Timestamp::from_second(1_790_000_000).unwrap());
     let ids = Arc::new(Ids::seeded(11));
     let store = Store::open(&location, ids.clone(), Arc::new(clock.clone())).await.unwrap();
@@ -38,7 +40,7 @@ async fn world(location: Location) -> World {
     World { store, clock, ids }
 }
 
-fn message(id: &str, phone: &str, text: &str, sent_at: Timestamp) -> NewInbound {
+pub fn message(id: &str, phone: &str, text: &str, sent_at: Timestamp) -> NewInbound {
     NewInbound {
         phone_number_id: NUMBER.into(),
         provider_message_id: id.into(),
@@ -56,7 +58,7 @@ fn message(id: &str, phone: &str, text: &str, sent_at: Timestamp) -> NewInbound 
     }
 }
 
-fn status(id: &str, callback: Option<&SendCandidate>, status: DeliveryStatus) -> NewStatus {
+pub fn status(id: &str, callback: Option<&SendCandidate>, status: DeliveryStatus) -> NewStatus {
     NewStatus {
         phone_number_id: NUMBER.into(),
         provider_message_id: id.into(),
@@ -71,19 +73,19 @@ fn status(id: &str, callback: Option<&SendCandidate>, status: DeliveryStatus) ->
 }
 
 impl World {
-    async fn ingest(&self, messages: Vec<NewInbound>, statuses: Vec<NewStatus>) -> (usize, Vec<ConversationId>) {
+    pub async fn ingest(&self, messages: Vec<NewInbound>, statuses: Vec<NewStatus>) -> (usize, Vec<ConversationId>) {
         let facts = WebhookFacts { messages, statuses, ..WebhookFacts::default() };
         let receipt = self.store.ingest(Arc::new(facts)).await.unwrap();
         (receipt.new_messages, receipt.wake_turns)
     }
 
-    async fn say(&self, id: &str, phone: &str, text: &str) -> ConversationId {
+    pub async fn say(&self, id: &str, phone: &str, text: &str) -> ConversationId {
         let (new, wake) = self.ingest(vec![message(id, phone, text, self.clock.now())], Vec::new()).await;
         assert_eq!(new, 1);
         wake[0]
     }
 
-    fn turn(&self, claim: &Claim, replies: &[&str]) -> FinishedTurn {
+    pub fn turn(&self, claim: &Claim, replies: &[&str]) -> FinishedTurn {
         let now = self.clock.now();
         let id = self.ids.turn(now);
         let reply = |(position, text): (usize, &&str)| NewOutbound {
@@ -110,20 +112,20 @@ impl World {
         }
     }
 
-    async fn answer(&self, conversation: ConversationId, replies: &[&str]) {
+    pub async fn answer(&self, conversation: ConversationId, replies: &[&str]) {
         let claim = self.store.claim(conversation, LEASE_SECONDS).await.unwrap().unwrap();
         let finished = self.store.finish(self.turn(&claim, replies)).await.unwrap();
         assert!(matches!(finished, FinishOutcome::Finished { .. }));
     }
 
-    async fn due(&self, conversation: ConversationId) -> SendCandidate {
+    pub async fn due(&self, conversation: ConversationId) -> SendCandidate {
         match self.store.next_send(conversation, DEADLINE_SECONDS).await.unwrap() {
             NextSend::Due(candidate) => *candidate,
             other => panic!("nothing is due: {other:?}"),
         }
     }
 
-    async fn settle(&self, candidate: &SendCandidate, outcome: AttemptOutcome) -> bool {
+    pub async fn settle(&self, candidate: &SendCandidate, outcome: AttemptOutcome) -> bool {
         let settlement = Settlement {
             conversation_id: candidate.conversation_id,
             outbound_id: candidate.id,
@@ -135,12 +137,12 @@ impl World {
         self.store.settle(settlement).await.unwrap().moved
     }
 
-    async fn state(&self, candidate: &SendCandidate) -> String {
+    pub async fn state(&self, candidate: &SendCandidate) -> String {
         self.store.outbound(candidate.id).await.unwrap().unwrap().state
     }
 }
 
-fn accepted(id: &str) -> AttemptOutcome {
+pub fn accepted(id: &str) -> AttemptOutcome {
     AttemptOutcome::Accepted { provider_message_id: id.into() }
 }
 
@@ -318,5 +320,5 @@ async fn on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_postgres() {
     let server = Postgres::start().await;
-    story(Location::Postgres { options: Box::new(server.options()), connections_max: 8 }).await;
+    story(server.location()).await;
 }
