@@ -65,8 +65,8 @@ pub struct IngestLoadArgs {
     /// Each message from the next person in turn: makes a number of conversations quickly
     #[arg(long)]
     pub in_order: bool,
-    /// What people write; '{n}' becomes the number of the message
-    #[arg(long, default_value = "michael: weather please", verbatim_doc_comment)]
+    /// What people write; an n in braces becomes the number of the message
+    #[arg(long, default_value = "michael: weather please")]
     pub text: String,
     /// Seed of ids and choices; without it every run is different
     #[arg(long)]

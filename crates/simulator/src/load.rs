@@ -66,7 +66,7 @@ pub struct LoadArgs {
     /// Simulated people; there should be more than messages wait for a reply at any time
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=PHONES_MAX as i64))]
     pub phones: u32,
-    /// What people write; '{n}' becomes the number of the message
+    /// What people write; an n in braces becomes the number of the message
     #[arg(long, default_value = "michael: weather please")]
     pub text: String,
     /// Statuses that are sent, apart from failed
