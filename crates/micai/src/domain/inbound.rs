@@ -1,5 +1,7 @@
 //! What comes in: messages, delivery statuses and everything else a webhook carries.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -167,6 +169,16 @@ impl WebhookFacts {
     /// How many rows this will touch, roughly: what batches are bounded by.
     pub fn item_count(&self) -> usize {
         self.messages.len() + self.statuses.len() + self.preferences.len() + self.raw_events.len()
+    }
+
+    /// Which of `lanes` these facts take: the same one for all that concerns the same person, as far as their first item
+    /// tells.
+    pub fn lane(&self, lanes: usize) -> usize {
+        let message = self.messages.first().map(|message| message.reply_to.value.as_str());
+        let person = message.or_else(|| self.statuses.first().map(|status| status.recipient.as_str()));
+        let mut hasher = DefaultHasher::new();
+        person.hash(&mut hasher);
+        usize::try_from(hasher.finish() % lanes.max(1) as u64).unwrap_or_default()
     }
 }
 

@@ -96,6 +96,13 @@ impl<'a> IdentityBook<'a> {
         contact
     }
 
+    /// Whether the database knew already that both identifiers are one person's, before anything of this batch.
+    pub fn are_one(&self, person: &Person) -> bool {
+        let holders = person.addresses().iter().map(|address| self.live_holder(address)).collect::<Vec<_>>();
+        let nothing_new = self.writes.new_identities.is_empty() && !self.writes.touch_known();
+        nothing_new && holders.first().is_some_and(|first| first.is_some() && holders.iter().all(|one| one == first))
+    }
+
     /// Links identifiers seen together if their contact is known; makes nobody.
     pub fn learn(&mut self, person: &Person) {
         if let Some(contact) = self.find(person) {

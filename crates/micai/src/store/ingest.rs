@@ -1,7 +1,8 @@
 //! Ingest: what webhooks say becomes rows, in one transaction for all webhooks that wait.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::hash::BuildHasher as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -37,6 +38,41 @@ pub struct IngestReceipt {
 
 pub(super) struct Ingest {
     pub ids: Arc<Ids>,
+    pub linked: Arc<LinkedPairs>,
+}
+
+/// Phone numbers and user ids that this process has seen stand for the same person. Each status names both; without this
+/// memory each would be a look-up that teaches nothing. It forgets by itself, which costs a look-up and no more.
+#[derive(Default)]
+pub(super) struct LinkedPairs {
+    hasher: std::hash::RandomState,
+    /// Two generations: when the young one is full it takes the place of the old one.
+    generations: Mutex<[HashSet<u64>; 2]>,
+}
+
+/// Pairs of one generation, a few megabytes in all.
+const LINKED_PAIRS_MAX: usize = 100_000;
+
+impl LinkedPairs {
+    fn hash(&self, person: &Person) -> u64 {
+        self.hasher.hash_one((&person.phone, &person.bsuid))
+    }
+
+    fn knows(&self, person: &Person) -> bool {
+        let hash = self.hash(person);
+        let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.iter().any(|generation| generation.contains(&hash))
+    }
+
+    fn remember(&self, person: &Person) {
+        let hash = self.hash(person);
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        if generations[0].len() >= LINKED_PAIRS_MAX {
+            generations.swap(0, 1);
+            generations[0].clear();
+        }
+        generations[0].insert(hash);
+    }
 }
 
 impl Verb<Webhook, IngestReceipt> for Ingest {
@@ -86,7 +122,7 @@ impl Ingest {
         webhooks: &'a [Webhook],
         now: Timestamp,
     ) -> Result<Placement<'a>, StoreError> {
-        let addresses = addresses_of(webhooks);
+        let addresses = addresses_of(webhooks, &self.linked);
         if addresses.is_empty() {
             return Ok(Placement::default());
         }
@@ -100,7 +136,12 @@ impl Ingest {
                 let contact_id = changed.unwrap_or_else(|| book.resolve(&message.person));
                 contacts.push((position, webhook.received_at, message, contact_id));
             }
-            webhook.facts.statuses.iter().for_each(|status| book.learn(&status.person));
+            for status in webhook.facts.statuses.iter().filter(|status| names_twice(&status.person)) {
+                match book.are_one(&status.person) {
+                    true => self.linked.remember(&status.person),
+                    false => book.learn(&status.person),
+                }
+            }
             for preference in &webhook.facts.preferences {
                 preferences.push((book.resolve(&preference.person), preference.marketing_stopped));
             }
@@ -176,7 +217,7 @@ struct Placed<'a> {
 }
 
 /// The addresses whose rows decide who is who in a batch.
-fn addresses_of(webhooks: &[Webhook]) -> Vec<Address> {
+fn addresses_of(webhooks: &[Webhook], linked: &LinkedPairs) -> Vec<Address> {
     let mut seen = HashSet::new();
     for webhook in webhooks {
         for message in &webhook.facts.messages {
@@ -187,7 +228,9 @@ fn addresses_of(webhooks: &[Webhook]) -> Vec<Address> {
         }
         // A status teaches something only where it names a person twice.
         for status in webhook.facts.statuses.iter().filter(|status| names_twice(&status.person)) {
-            seen.extend(status.person.addresses());
+            if !linked.knows(&status.person) {
+                seen.extend(status.person.addresses());
+            }
         }
         for preference in &webhook.facts.preferences {
             seen.extend(preference.person.addresses());

@@ -36,11 +36,11 @@ macro_rules! migrations {
 }
 
 fn postgres() -> Migrator {
-    migrations!("postgres": 1 "0001_spine")
+    migrations!("postgres": 1 "0001_spine", 2 "0002_room_to_move")
 }
 
 fn sqlite() -> Migrator {
-    migrations!("sqlite": 1 "0001_spine")
+    migrations!("sqlite": 1 "0001_spine", 2 "0002_room_to_move")
 }
 
 /// How far the schema of a database has come.

@@ -43,6 +43,8 @@ use lane::{Lane, LaneBounds, Yard};
 const INGEST_WAITING_MAX: usize = 4_096;
 /// Rows of one ingest transaction; keeps statements below SQLite's 32,766 parameters.
 const INGEST_BATCH_ROWS_MAX: usize = 1_000;
+/// Lanes for webhooks on Postgres: while one waits for its look-up, the other one writes.
+const POSTGRES_INGEST_LANES: usize = 2;
 /// Turns and sends that may wait for a commit; above what the workers may have under way at once.
 const WORK_WAITING_MAX: usize = 4_096;
 /// Conversations, turns or sends of one transaction.
@@ -58,7 +60,8 @@ pub struct Store {
 }
 
 struct Lanes {
-    ingest: Lane<ingest::Webhook, IngestReceipt>,
+    /// Each person's webhooks take the same one.
+    ingest: Vec<Lane<ingest::Webhook, IngestReceipt>>,
     claim: Lane<turns::ClaimRequest, Option<Claim>>,
     finish: Lane<FinishedTurn, FinishOutcome>,
     next: Lane<outbox::NextRequest, NextSend>,
@@ -76,9 +79,13 @@ impl Store {
         let db = Db::connect(location).await?;
         let ingest = LaneBounds { waiting_items_max: INGEST_WAITING_MAX, batch_weight_max: INGEST_BATCH_ROWS_MAX };
         let work = LaneBounds { waiting_items_max: WORK_WAITING_MAX, batch_weight_max: WORK_BATCH_MAX };
+        let linked = Arc::new(ingest::LinkedPairs::default());
+        let ingest_lanes = if matches!(db, Db::Pg { .. }) { POSTGRES_INGEST_LANES } else { 1 };
         let mut yard = Yard::new(db.clone());
         let lanes = Lanes {
-            ingest: yard.lane(ingest, ingest::Ingest { ids: ids.clone() }),
+            ingest: (0..ingest_lanes)
+                .map(|_| yard.lane(ingest, ingest::Ingest { ids: ids.clone(), linked: linked.clone() }))
+                .collect(),
             settle: yard.lane(work, outbox::SettleVerb),
             finish: yard.lane(work, turns::FinishVerb),
             claim: yard.lane(work, turns::ClaimVerb),
@@ -101,7 +108,11 @@ impl Store {
     /// [`StoreError::Unavailable`]: nothing is remembered, the sender must come back. [`StoreError::Refused`]: these
     /// facts, alone, cannot be stored.
     pub async fn ingest(&self, facts: Arc<WebhookFacts>) -> Result<IngestReceipt, StoreError> {
-        self.lanes.ingest.submit(ingest::Webhook { facts, received_at: self.clock.now() }).await
+        let lane = facts.lane(self.lanes.ingest.len());
+        let Some(lane) = self.lanes.ingest.get(lane) else {
+            return Err(StoreError::Unavailable("there is no lane".to_owned()));
+        };
+        lane.submit(ingest::Webhook { facts, received_at: self.clock.now() }).await
     }
 
     /// Takes the lease of a conversation for `lease_seconds`, with what waits in it. `None` when somebody else holds

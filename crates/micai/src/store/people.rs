@@ -75,13 +75,17 @@ pub(super) async fn load_people(tx: &mut Tx, addresses: &[Address]) -> Result<Kn
                     EXISTS (SELECT 1 FROM outbound_messages o
                             WHERE o.state IN ('queued', 'sending', 'unknown', 'held') AND o.state = 'held'
                               AND o.conversation_id = t.id) AS holds
-             FROM wanted w
-             CROSS JOIN contact_identities k
+             FROM (SELECT k.contact_id FROM wanted w CROSS JOIN contact_identities k
+                   WHERE k.superseded_at IS NULL
+                     AND k.portfolio_id = w.portfolio_id AND k.kind = w.kind AND k.value = w.value
+                   UNION
+                   SELECT k.contact_id FROM wanted w CROSS JOIN contact_identities k
+                   WHERE k.superseded_at IS NOT NULL
+                     AND k.portfolio_id = w.portfolio_id AND k.kind = w.kind AND k.value = w.value) hit
              CROSS JOIN contact_identities i
              CROSS JOIN contacts c
              LEFT JOIN conversations t ON t.contact_id = c.id
-             WHERE k.portfolio_id = w.portfolio_id AND k.kind = w.kind AND k.value = w.value
-               AND i.contact_id = k.contact_id AND c.id = k.contact_id",
+             WHERE i.contact_id = hit.contact_id AND c.id = hit.contact_id",
         )
         .await?;
     let mut people = KnownPeople::default();

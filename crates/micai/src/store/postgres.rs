@@ -19,10 +19,11 @@ const START_PAUSE: Duration = Duration::from_millis(250);
 /// How long a connection may take to show that its server is still there. One that does not is thrown away: sqlx 0.9.0
 /// itself would wait for ever, and with each such connection the pool would lose a place.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
-/// A connection that has rested for longer is asked whether its server still lives before it is used.
-const IDLE_TRUSTED: Duration = Duration::from_secs(1);
-/// Connections for the lanes: one each, and one in reserve.
-const LANE_CONNECTIONS_MAX: u32 = 8;
+/// A lane's connection that has rested for longer is asked whether its server still lives before it is used. Under load
+/// none rests so long: the question would cost as much as the statement.
+const LANE_REST_TRUSTED: Duration = Duration::from_millis(20);
+/// Connections for the lanes: one each, and some that are on their way back to the pool.
+const LANE_CONNECTIONS_MAX: u32 = 12;
 /// A lane's statements find their rows by key, however many there are. Without these settings a plan that was made while a
 /// table was small would read all of it and be kept when it has grown, and each batch would be planned anew.
 const LANE_SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
@@ -43,12 +44,13 @@ pub(super) async fn connect(
     let _ = tokio::time::timeout(PING_TIMEOUT, first.close()).await;
     let for_lanes = (connections_max / 2).clamp(1, LANE_CONNECTIONS_MAX);
     let limits = session_limits(statement_timeout);
-    let general = pool(connections_max.saturating_sub(for_lanes).max(1), limits.clone());
-    let lanes = pool(for_lanes, format!("{limits}; {LANE_SETTINGS}"));
+    let general = pool(connections_max.saturating_sub(for_lanes).max(1), limits.clone(), Duration::ZERO);
+    let lanes = pool(for_lanes, format!("{limits}; {LANE_SETTINGS}"), LANE_REST_TRUSTED);
     Ok((general.connect_lazy_with(options.clone()), lanes.connect_lazy_with(options)))
 }
 
-fn pool(connections_max: u32, settings: String) -> PgPoolOptions {
+/// Connections that have rested for longer than `rest_trusted` are asked whether their server still lives before use.
+fn pool(connections_max: u32, settings: String, rest_trusted: Duration) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -60,9 +62,9 @@ fn pool(connections_max: u32, settings: String) -> PgPoolOptions {
             let settings = settings.clone();
             Box::pin(async move { sqlx::raw_sql(sqlx::AssertSqlSafe(settings)).execute(connection).await.map(drop) })
         })
-        .before_acquire(|connection, about| {
+        .before_acquire(move |connection, about| {
             Box::pin(async move {
-                match about.idle_for > IDLE_TRUSTED {
+                match about.idle_for > rest_trusted {
                     true => answers(connection).await.map(|()| true),
                     false => Ok(true),
                 }

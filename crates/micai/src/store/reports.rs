@@ -68,7 +68,7 @@ impl Store {
             sqlx::query_as(
                 "SELECT (SELECT min(received_at) FROM inbound_messages WHERE state = 'pending') AS pending,
                         (SELECT min(created_at) FROM outbound_messages
-                         WHERE state NOT IN ('sent', 'delivered', 'read', 'played') AND state = 'queued') AS queued",
+                         WHERE state IN ('queued', 'sending', 'unknown', 'held') AND state = 'queued') AS queued",
             )
             .fetch_one(pool)
             .await?
@@ -82,7 +82,7 @@ impl Store {
             sqlx::query_as(
                 "SELECT (SELECT count(*) FROM inbound_messages WHERE state = 'pending')
                       + (SELECT count(*) FROM outbound_messages
-                         WHERE state NOT IN ('sent', 'delivered', 'read', 'played')
+                         WHERE state IN ('queued', 'sending', 'unknown', 'held')
                            AND state IN ('queued', 'sending')) AS count",
             )
             .fetch_one(pool)
@@ -98,7 +98,7 @@ impl Store {
         before: Option<Uuid>,
         limit: i64,
     ) -> Result<Vec<OutboundView>, StoreError> {
-        use SendState::{Delivered, Played, Read, Sent};
+        use SendState::{Delivered, Played, Queued, Read, Sending, Sent};
         let before = before.unwrap_or(Uuid::max());
         let rows: Vec<OutboundColumns> = match state {
             // What went well is most of the table: walking it by id finds a page soon.
@@ -115,13 +115,29 @@ impl Store {
                 .fetch_all(pool)
                 .await?
             }),
+            // What is on its way is never much: all of it is sorted.
+            Some(open @ (Queued | Sending)) => read!(&self.db, |pool, D| {
+                sqlx::query_as(
+                    "SELECT id, conversation_id, idempotency_key, turn_id, to_kind, to_value, kind, body, state,
+                            attempts, resends, not_before, provider_message_id, error, request, price, created_at,
+                            updated_at
+                     FROM outbound_messages
+                     WHERE state IN ('queued', 'sending', 'unknown', 'held') AND state = $1 AND id < $2
+                     ORDER BY id DESC LIMIT $3",
+                )
+                .bind(open.as_str())
+                .bind(before)
+                .bind(limit)
+                .fetch_all(pool)
+                .await?
+            }),
             Some(aside) => read!(&self.db, |pool, D| {
                 sqlx::query_as(
                     "SELECT id, conversation_id, idempotency_key, turn_id, to_kind, to_value, kind, body, state,
                             attempts, resends, not_before, provider_message_id, error, request, price, created_at,
                             updated_at
                      FROM outbound_messages
-                     WHERE state NOT IN ('sent', 'delivered', 'read', 'played') AND state = $1 AND id < $2
+                     WHERE state IN ('held', 'suppressed', 'unknown', 'failed', 'cancelled') AND state = $1 AND id < $2
                      ORDER BY id DESC LIMIT $3",
                 )
                 .bind(aside.as_str())

@@ -150,7 +150,10 @@ fn fold<'a>(located: &[Located<'a>]) -> Vec<Move<'a>> {
             }
         }
     }
-    moves.into_values().collect()
+    // Sorted, so that two transactions lock the rows in the same order.
+    let mut moves: Vec<_> = moves.into_values().collect();
+    moves.sort_unstable_by_key(|one| one.row);
+    moves
 }
 
 /// Whether a row that `held` would move is moved further by `next`: `failed` beats `sent` and nothing else.

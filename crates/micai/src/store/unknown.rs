@@ -31,7 +31,7 @@ impl Store {
         let first: Option<Uuid> = read!(&self.db, |pool, D| {
             sqlx::query_scalar(
                 "SELECT id FROM outbound_messages
-                 WHERE state NOT IN ('sent', 'delivered', 'read', 'played') AND state = 'sending' AND sending_at <= $1
+                 WHERE state IN ('queued', 'sending', 'unknown', 'held') AND state = 'sending' AND sending_at <= $1
                  LIMIT 1",
             )
             .bind(Ts(before))
@@ -47,7 +47,7 @@ impl Store {
         let rows: Vec<UnknownRow> = read!(&self.db, |pool, D| {
             sqlx::query_as(
                 "SELECT conversation_id, id, phone_number_id, sending_at, attempts FROM outbound_messages
-                 WHERE state NOT IN ('sent', 'delivered', 'read', 'played') AND state = 'unknown'
+                 WHERE state IN ('held', 'suppressed', 'unknown', 'failed', 'cancelled') AND state = 'unknown'
                    AND resends = 0 AND sending_at <= $1
                  ORDER BY id LIMIT $2",
             )
@@ -134,7 +134,7 @@ pub(super) async fn expire(tx: &mut Tx, began_before: Timestamp, now: Timestamp)
             "INSERT INTO delivery_attempts
                  (conversation_id, outbound_id, attempt, started_at, finished_at, outcome, error)
              SELECT conversation_id, id, attempts, sending_at, $2, 'unknown', $1 FROM outbound_messages
-             WHERE state NOT IN ('sent', 'delivered', 'read', 'played') AND state = 'sending' AND sending_at <= $3
+             WHERE state IN ('queued', 'sending', 'unknown', 'held') AND state = 'sending' AND sending_at <= $3
              ON CONFLICT (conversation_id, outbound_id, attempt) DO NOTHING",
         )
         .bind(Json(&error))
@@ -146,7 +146,7 @@ pub(super) async fn expire(tx: &mut Tx, began_before: Timestamp, now: Timestamp)
     Ok(on!(tx, |connection, D| {
         sqlx::query(
             "UPDATE outbound_messages SET state = 'unknown', error = $1, updated_at = $2
-             WHERE state NOT IN ('sent', 'delivered', 'read', 'played') AND state = 'sending' AND sending_at <= $3",
+             WHERE state IN ('queued', 'sending', 'unknown', 'held') AND state = 'sending' AND sending_at <= $3",
         )
         .bind(Json(&error))
         .bind(Ts(now))

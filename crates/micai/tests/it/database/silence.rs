@@ -16,6 +16,9 @@ use crate::store::world;
 /// Beyond the server's own limit of a second: what a silent server gets, a ping, and a new connection.
 const GIVEN_UP_AFTER_MAX: Duration = Duration::from_secs(12);
 
+/// After this a connection counts as idle, and its word is no longer taken for granted.
+const REST: Duration = Duration::from_millis(50);
+
 /// Leads TCP connections to the server's unix socket. Told to, it falls silent on those that are open: it takes what it is
 /// given, passes nothing on, and closes nothing.
 struct Proxy {
@@ -101,7 +104,8 @@ async fn a_server_that_goes_silent_costs_a_wait_and_no_connection() {
         read.unwrap();
         assert!(begun.elapsed() < GIVEN_UP_AFTER_MAX, "{:?}", begun.elapsed());
     }
-    // Idle ones that went silent are noticed before they are used.
+    // Idle ones that went silent are noticed before they are used. Idle is a matter of real time to the pool.
+    tokio::time::sleep(REST).await;
     proxy.fall_silent();
     let (write, read) = tokio::join!(ingest(&world.store, "s9"), world.store.conversations(None, 1));
     assert_eq!((write.unwrap().new_messages, read.unwrap().len()), (1, 1));
