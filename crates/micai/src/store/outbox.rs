@@ -185,7 +185,8 @@ async fn next(tx: &mut Tx, requests: &[NextRequest]) -> Result<Vec<NextSend>, St
         let patience = SignedDuration::from_secs(request.unknown_deadline_seconds);
         rows.push([request.conversation_id.0.into(), (request.now - patience).into()]);
     }
-    let rows: Vec<HeadRow> = rows.fetch(tx, &heads_sql()).await?;
+    let sql = heads_sql(tx);
+    let rows: Vec<HeadRow> = rows.fetch(tx, &sql).await?;
     let mut heads: HashMap<Uuid, Vec<HeadRow>> = HashMap::new();
     for row in rows {
         heads.entry(row.conversation_id).or_default().push(row);
@@ -193,26 +194,29 @@ async fn next(tx: &mut Tx, requests: &[NextRequest]) -> Result<Vec<NextSend>, St
     requests.iter().map(|request| first_in_line(request, heads.remove(&request.conversation_id.0))).collect()
 }
 
-/// The heads of outboxes.
-fn heads_sql() -> String {
-    // The rows are found through the index of open sends alone: given the chance, SQLite would walk through the whole
-    // history of a conversation instead. What is parked holds up nobody: it must not fill the head of the line either.
+/// The heads of outboxes, found through the index of open sends alone. What is parked holds up nobody: it must not fill the
+/// head of the line either.
+fn heads_sql(tx: &Tx) -> String {
+    let open = "h.state IN ('queued', 'sending', 'unknown', 'held') AND h.state IN ('queued', 'sending', 'unknown')
+           AND h.conversation_id = w.conversation_id AND (h.state <> 'unknown' OR h.sending_at > w.parked_since)";
+    let heads = match tx {
+        Tx::Pg(..) => format!(
+            "wanted w CROSS JOIN LATERAL
+                 (SELECT h.* FROM outbound_messages h WHERE {open} ORDER BY h.id LIMIT {HEAD_ROWS_MAX}) o
+             JOIN conversations c ON c.id = o.conversation_id JOIN contacts p ON p.id = c.contact_id"
+        ),
+        // Given the chance, SQLite would walk through the whole history of a conversation.
+        Tx::Lite(_) => format!(
+            "wanted w CROSS JOIN outbound_messages o CROSS JOIN conversations c CROSS JOIN contacts p
+             WHERE o.conversation_id = w.conversation_id AND c.id = o.conversation_id AND p.id = c.contact_id
+               AND o.id IN (SELECT h.id FROM outbound_messages h INDEXED BY outbound_messages_open
+                            WHERE {open} ORDER BY h.id LIMIT {HEAD_ROWS_MAX})"
+        ),
+    };
     format!(
-        "SELECT n.* FROM
-             (SELECT o.conversation_id, o.id, o.phone_number_id, o.to_kind, o.to_value, o.body, o.state, o.attempts,
-                     o.not_before, o.sending_at, o.ignores_opt_out, c.last_inbound_at, p.opted_out_at,
-                     row_number() OVER (PARTITION BY o.conversation_id ORDER BY o.id) AS place
-              FROM outbound_messages o
-              JOIN wanted w ON w.conversation_id = o.conversation_id
-              JOIN conversations c ON c.id = o.conversation_id
-              JOIN contacts p ON p.id = c.contact_id
-              WHERE o.id IN
-                  (SELECT h.id FROM outbound_messages h
-                   WHERE h.state IN ('queued', 'sending', 'unknown', 'held')
-                     AND h.state IN ('queued', 'sending', 'unknown')
-                     AND h.conversation_id IN (SELECT conversation_id FROM wanted))
-                AND (o.state <> 'unknown' OR o.sending_at > w.parked_since)) n
-         WHERE n.place <= {HEAD_ROWS_MAX} ORDER BY n.conversation_id, n.id"
+        "SELECT o.conversation_id, o.id, o.phone_number_id, o.to_kind, o.to_value, o.body, o.state, o.attempts,
+                o.not_before, o.sending_at, o.ignores_opt_out, c.last_inbound_at, p.opted_out_at
+         FROM {heads} ORDER BY o.conversation_id, o.id"
     )
 }
 
@@ -328,10 +332,11 @@ async fn refuse(tx: &mut Tx, refusals: &[Refuse]) -> Result<Vec<Moved>, StoreErr
 /// that the batch itself moves.
 pub(super) fn waiting_beside(batch: &str) -> String {
     format!(
-        "SELECT DISTINCT o.conversation_id AS id FROM outbound_messages o
-         WHERE o.state IN ('queued', 'sending', 'unknown', 'held') AND o.state IN ('queued', 'sending', 'unknown')
-           AND o.conversation_id IN (SELECT conversation_id FROM {batch})
-           AND NOT EXISTS (SELECT 1 FROM {batch} b WHERE b.id = o.id)"
+        "SELECT b.conversation_id AS id FROM {batch} b
+         WHERE EXISTS (SELECT 1 FROM outbound_messages o
+                       WHERE o.state IN ('queued', 'sending', 'unknown', 'held')
+                         AND o.state IN ('queued', 'sending', 'unknown')
+                         AND o.conversation_id = b.conversation_id AND o.id NOT IN (SELECT id FROM {batch}))"
     )
 }
 

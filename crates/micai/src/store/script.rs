@@ -202,6 +202,12 @@ impl<'a> Rows<'a> {
     /// `name (columns) AS (VALUES (…), …)`.
     fn values(&self, text: &mut String, arguments: &mut SqliteArguments) -> Result<(), StoreError> {
         self.head(text);
+        if self.is_empty() {
+            // A list of no values cannot be written.
+            let nulls = vec!["NULL"; self.columns.len()].join(", ");
+            write_all(text, &["SELECT ", &nulls, " WHERE false)"]);
+            return Ok(());
+        }
         text.push_str("VALUES ");
         for (place, cell) in self.cells.iter().enumerate() {
             let column = place % self.columns.len();

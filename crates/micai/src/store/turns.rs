@@ -179,7 +179,8 @@ async fn claim(tx: &mut Tx, requests: &[ClaimRequest]) -> Result<Vec<Option<Clai
     let leased = take_leases(tx, requests).await?;
     let mut rows = Rows::new("leased", &[("id", Kind::Id), ("default_agent", Kind::Text)]);
     leased.iter().for_each(|id| rows.push([(*id).into(), DEFAULT_AGENT_ID.into()]));
-    let rows: Vec<ClaimedRow> = rows.fetch(tx, &claimed_sql()).await?;
+    let sql = claimed_sql(tx);
+    let rows: Vec<ClaimedRow> = rows.fetch(tx, &sql).await?;
     let mut claims: HashMap<Uuid, Claim> = HashMap::new();
     for row in rows {
         match claims.get_mut(&row.conversation_id) {
@@ -229,27 +230,39 @@ async fn take_leases(tx: &mut Tx, requests: &[ClaimRequest]) -> Result<Vec<Uuid>
 }
 
 /// What waits in leased conversations, oldest first, and who is to answer it.
-fn claimed_sql() -> String {
+fn claimed_sql(tx: &Tx) -> String {
+    let waiting = match tx {
+        Tx::Pg(..) => format!(
+            "leased l CROSS JOIN LATERAL
+                 (SELECT n.* FROM inbound_messages n WHERE n.state = 'pending' AND n.conversation_id = l.id
+                  ORDER BY n.id LIMIT {TURN_MESSAGES_MAX}) m"
+        ),
+        // Given the chance, SQLite would walk through the whole history of a conversation.
+        Tx::Lite(_) => format!(
+            "leased l JOIN inbound_messages m ON m.conversation_id = l.id
+                 AND m.id IN (SELECT n.id FROM inbound_messages n INDEXED BY inbound_messages_pending
+                              WHERE n.state = 'pending' AND n.conversation_id = l.id
+                              ORDER BY n.id LIMIT {TURN_MESSAGES_MAX})"
+        ),
+    };
     format!(
-        "SELECT q.*, c.contact_id, c.lease_token, c.mode, p.opted_out_at, a.id AS agent_id, a.version AS agent_version,
-             EXISTS (SELECT 1 FROM inbound_messages t WHERE t.conversation_id = q.conversation_id
+        "SELECT m.conversation_id, m.id, m.provider_message_id, m.kind, m.nature, m.text,
+             m.target_provider_message_id, m.reply_to_kind, m.reply_to, m.sent_at, m.received_at, m.failures,
+             c.contact_id, c.lease_token, c.mode, p.opted_out_at, a.id AS agent_id, a.version AS agent_version,
+             EXISTS (SELECT 1 FROM inbound_messages t WHERE t.conversation_id = m.conversation_id
                      AND t.target_provider_message_id IS NOT NULL
-                     AND t.target_provider_message_id = q.provider_message_id AND t.nature = 'revoke') AS revoked,
-             EXISTS (SELECT 1 FROM inbound_messages t WHERE t.conversation_id = q.conversation_id
+                     AND t.target_provider_message_id = m.provider_message_id AND t.nature = 'revoke') AS revoked,
+             EXISTS (SELECT 1 FROM inbound_messages t WHERE t.conversation_id = m.conversation_id
                      AND t.target_provider_message_id IS NOT NULL
-                     AND t.target_provider_message_id = q.provider_message_id AND t.nature = 'edit') AS edited
-         FROM (SELECT m.conversation_id, m.id, m.provider_message_id, m.kind, m.nature, m.text,
-                   m.target_provider_message_id, m.reply_to_kind, m.reply_to, m.sent_at, m.received_at, m.failures,
-                   l.default_agent, row_number() OVER (PARTITION BY m.conversation_id ORDER BY m.id) AS place
-               FROM leased l CROSS JOIN inbound_messages m
-               WHERE m.state = 'pending' AND m.conversation_id = l.id) q
-         JOIN conversations c ON c.id = q.conversation_id
+                     AND t.target_provider_message_id = m.provider_message_id AND t.nature = 'edit') AS edited
+         FROM {waiting}
+         JOIN conversations c ON c.id = m.conversation_id
          JOIN contacts p ON p.id = c.contact_id
          -- A binding is the person's: it also counts in a conversation that began on another number later.
          JOIN agents a ON a.id = coalesce(c.agent_id,
              (SELECT o.agent_id FROM conversations o WHERE o.contact_id = c.contact_id AND o.agent_id IS NOT NULL
-              ORDER BY o.id DESC LIMIT 1), q.default_agent)
-         WHERE q.place <= {TURN_MESSAGES_MAX} ORDER BY q.conversation_id, q.id"
+              ORDER BY o.id DESC LIMIT 1), l.default_agent)
+         ORDER BY m.conversation_id, m.id"
     )
 }
 
@@ -349,9 +362,10 @@ fn mark_messages(script: &mut Script<'_>, turns: &[&FinishedTurn]) -> Question {
     );
     script.ask(
         &[conversations, marks],
-        "SELECT DISTINCT m.conversation_id AS id FROM dealt_with d CROSS JOIN inbound_messages m
-         WHERE m.state = 'pending' AND m.conversation_id = d.conversation_id
-           AND NOT EXISTS (SELECT 1 FROM marks WHERE marks.id = m.id)",
+        "SELECT d.conversation_id AS id FROM dealt_with d
+         WHERE EXISTS (SELECT 1 FROM inbound_messages m
+                       WHERE m.state = 'pending' AND m.conversation_id = d.conversation_id
+                         AND m.id NOT IN (SELECT id FROM marks))",
     )
 }
 
