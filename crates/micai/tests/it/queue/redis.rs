@@ -214,11 +214,18 @@ async fn whatever_happens_to_the_server_in_the_middle_of_work_it_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_in_an_answer_that_was_never_heard_are_asked_back() {
-    let redis = Redis::start();
-    let Some(relay) = Relay::to(&redis) else { return };
+    let Some(redis) = Private::start_if_installed(&[]) else { return };
+    let relay = Relay::to(&redis);
     let (clock, settings) = (clock(), super::settings());
     let deaf = process(server_at(&relay.url()), &settings, &clock, 1).await;
     let other = process(redis.server(), &settings, &clock, 2).await;
+    // Once it hears the other's news, it keeps hearing them.
+    let channel = format!("{}:wake", settings.prefix);
+    let begun = Instant::now();
+    while redis.command::<(String, i64)>(&["PUBSUB", "NUMSUB", &channel]).await.1 < 2 {
+        assert!(begun.elapsed() < PATIENCE, "they never listen");
+        tokio::time::sleep(GLANCE).await;
+    }
     let mut was_lost = false;
     for round in 0..5_u128 {
         relay.swallows_answers.store(true, Ordering::SeqCst);
@@ -249,9 +256,8 @@ struct Relay {
 }
 
 impl Relay {
-    /// None where the server has no socket.
-    fn to(redis: &Redis) -> Option<Self> {
-        let target = redis.url().strip_prefix("unix://")?.to_owned();
+    fn to(redis: &Private) -> Self {
+        let target = redis.url().replace("unix://", "");
         let relay = Self { folder: tempfile::tempdir().expect("a folder"), swallows_answers: Arc::default() };
         let listener = UnixListener::bind(relay.folder.path().join("relay.sock")).expect("a socket");
         let swallows = relay.swallows_answers.clone();
@@ -275,7 +281,7 @@ impl Relay {
                 });
             }
         });
-        Some(relay)
+        relay
     }
 
     fn url(&self) -> String {
