@@ -14,14 +14,15 @@ use sqlx::sqlite::{
 };
 use sqlx::{Decode, Encode, Executor as _, Type};
 
+use super::checkpoint::{self, Checkpoints};
 use super::error::StoreError;
 use super::postgres;
 
 /// How long a SQLite write waits for another process's lock before it is reported as unavailable.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pages of 4 KiB that the write-ahead log takes before they are moved into the database: 8 MiB. Measured at 1,000
-/// webhooks a second: 500 and 1,000 pages stop the writer too often, 8,000 for too long.
-const SQLITE_CHECKPOINT_PAGES: &str = "2000";
+/// Pages of 4 KiB in the write-ahead log at which the writer moves them itself: 256 MiB. It comes to that only where the log
+/// cannot be moved beside it.
+const SQLITE_CHECKPOINT_PAGES: &str = "64000";
 /// Cache of a connection; negative means KiB to SQLite.
 const SQLITE_CACHE_KIBIBYTES: &str = "-8000";
 /// How long a caller waits for a free connection.
@@ -77,6 +78,7 @@ pub(crate) enum Db {
     Lite {
         readers: SqlitePool,
         writer: SqlitePool,
+        checkpoints: Checkpoints,
     },
 }
 
@@ -106,8 +108,9 @@ impl Db {
                         .max_lifetime(None)
                 };
                 let writer = pool(1).test_before_acquire(false).connect_with(options.clone()).await?;
+                let checkpoints = Checkpoints::new(pool(1).connect_lazy_with(options.clone()));
                 let readers = pool(*readers_max).connect_with(options.read_only(true)).await?;
-                Ok(Self::Lite { readers, writer })
+                Ok(Self::Lite { readers, writer, checkpoints })
             }
             Location::Postgres { options, connections_max, statement_timeout } => {
                 let options = options.as_ref().clone().statement_cache_capacity(PREPARED_STATEMENTS);
@@ -124,7 +127,8 @@ impl Db {
                 let closed = async { tokio::join!(lanes.close(), general.close()) };
                 let _ = tokio::time::timeout(*patience, closed).await;
             }
-            Self::Lite { readers, writer } => {
+            Self::Lite { readers, writer, checkpoints } => {
+                checkpoints.close().await;
                 readers.close().await;
                 writer.close().await;
             }
@@ -211,7 +215,13 @@ impl Db {
     pub(super) async fn open(&self) -> Result<Tx, StoreError> {
         Ok(match self {
             Self::Pg { lanes, patience, .. } => Tx::Pg(Open::new(lanes.acquire().await?), *patience),
-            Self::Lite { writer, .. } => Tx::Lite(Open::new(writer.acquire().await?)),
+            Self::Lite { writer, checkpoints, .. } => {
+                let mut open = Open::new(writer.acquire().await?);
+                if checkpoints.needs_the_writer() {
+                    open.connection.execute(checkpoint::MOVE).await?;
+                }
+                Tx::Lite(open)
+            }
         })
     }
 }

@@ -83,9 +83,15 @@ impl Yard {
     pub fn start(self) -> Result<(), StoreError> {
         let no_thread = |error: std::io::Error| StoreError::Unavailable(format!("no thread to write on: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
+        let upkeep = match &self.db {
+            Db::Lite { checkpoints, .. } => Some(checkpoints.clone()),
+            Db::Pg { .. } => None,
+        };
         let run = move || {
             runtime.block_on(async {
+                let upkeep = upkeep.map(|checkpoints| tokio::spawn(checkpoints.run()));
                 futures_util::future::join_all(self.trains.into_iter().map(|train| tokio::spawn(train.run()))).await;
+                upkeep.inspect(tokio::task::JoinHandle::abort);
             });
         };
         std::thread::Builder::new().name("store".to_owned()).spawn(run).map_err(no_thread)?;
@@ -175,6 +181,9 @@ impl Line {
         match outcome {
             Ok(outcome) => {
                 self.kept = Some(tx.commit_and_keep().await?);
+                if let Db::Lite { checkpoints, .. } = &self.db {
+                    checkpoints.note_commit();
+                }
                 Ok(outcome)
             }
             Err(error) => {

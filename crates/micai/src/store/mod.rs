@@ -4,6 +4,7 @@
 //! their own. No verb knows what calls it.
 
 mod agents;
+mod checkpoint;
 mod conversations;
 mod db;
 mod error;

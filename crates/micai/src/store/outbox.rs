@@ -333,10 +333,12 @@ async fn refuse(tx: &mut Tx, refusals: &[Refuse]) -> Result<Vec<Moved>, StoreErr
 pub(super) fn waiting_beside(batch: &str) -> String {
     format!(
         "SELECT b.conversation_id AS id FROM {batch} b
-         WHERE EXISTS (SELECT 1 FROM outbound_messages o
-                       WHERE o.state IN ('queued', 'sending', 'unknown', 'held')
-                         AND o.state IN ('queued', 'sending', 'unknown')
-                         AND o.conversation_id = b.conversation_id AND o.id NOT IN (SELECT id FROM {batch}))"
+         WHERE (SELECT 1 FROM outbound_messages o
+                WHERE o.state IN ('queued', 'sending', 'unknown', 'held')
+                  AND o.state IN ('queued', 'sending', 'unknown')
+                  AND o.conversation_id = b.conversation_id AND o.id NOT IN (SELECT id FROM {batch})
+                -- With EXISTS, Postgres may read all that waits anywhere, once, into a table of its own.
+                LIMIT 1) IS NOT NULL"
     )
 }
 

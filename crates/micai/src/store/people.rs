@@ -69,19 +69,22 @@ pub(super) async fn load_people(tx: &mut Tx, addresses: &[Address]) -> Result<Kn
     let rows: Vec<PersonRow> = wanted
         .fetch(
             tx,
+            // Who holds an address now, else who held it last. One look-up each, whatever the planners make of the rest;
             // CROSS JOIN keeps SQLite from walking through all identities in search of the few that are wanted.
             "SELECT i.id AS identity_id, i.kind, i.value, i.contact_id, i.superseded_at, c.name, c.username,
                     t.id AS conversation_id, t.phone_number_id, t.last_inbound_at,
-                    EXISTS (SELECT 1 FROM outbound_messages o
-                            WHERE o.state IN ('queued', 'sending', 'unknown', 'held') AND o.state = 'held'
-                              AND o.conversation_id = t.id) AS holds
-             FROM (SELECT k.contact_id FROM wanted w CROSS JOIN contact_identities k
-                   WHERE k.superseded_at IS NULL
-                     AND k.portfolio_id = w.portfolio_id AND k.kind = w.kind AND k.value = w.value
-                   UNION
-                   SELECT k.contact_id FROM wanted w CROSS JOIN contact_identities k
-                   WHERE k.superseded_at IS NOT NULL
-                     AND k.portfolio_id = w.portfolio_id AND k.kind = w.kind AND k.value = w.value) hit
+                    (SELECT 1 FROM outbound_messages o
+                     WHERE o.state IN ('queued', 'sending', 'unknown', 'held') AND o.state = 'held'
+                       AND o.conversation_id = t.id LIMIT 1) IS NOT NULL AS holds
+             FROM (SELECT DISTINCT coalesce(
+                       (SELECT k.contact_id FROM contact_identities k
+                        WHERE k.superseded_at IS NULL
+                          AND k.portfolio_id = w.portfolio_id AND k.kind = w.kind AND k.value = w.value LIMIT 1),
+                       (SELECT k.contact_id FROM contact_identities k
+                        WHERE k.superseded_at IS NOT NULL
+                          AND k.portfolio_id = w.portfolio_id AND k.kind = w.kind AND k.value = w.value
+                        ORDER BY k.superseded_at DESC, k.id DESC LIMIT 1)) AS contact_id
+                   FROM wanted w) hit
              CROSS JOIN contact_identities i
              CROSS JOIN contacts c
              LEFT JOIN conversations t ON t.contact_id = c.id
@@ -123,9 +126,9 @@ pub(super) async fn load_conversations(
         .fetch(
             tx,
             "SELECT t.contact_id, t.id AS conversation_id, t.phone_number_id, t.last_inbound_at,
-                    EXISTS (SELECT 1 FROM outbound_messages o
-                            WHERE o.state IN ('queued', 'sending', 'unknown', 'held') AND o.state = 'held'
-                              AND o.conversation_id = t.id) AS holds
+                    (SELECT 1 FROM outbound_messages o
+                     WHERE o.state IN ('queued', 'sending', 'unknown', 'held') AND o.state = 'held'
+                       AND o.conversation_id = t.id LIMIT 1) IS NOT NULL AS holds
              FROM wanted w CROSS JOIN conversations t WHERE t.contact_id = w.contact_id",
         )
         .await?;

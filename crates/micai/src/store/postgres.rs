@@ -24,10 +24,13 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 const LANE_REST_TRUSTED: Duration = Duration::from_millis(20);
 /// Connections for the lanes: one each, and some that are on their way back to the pool.
 const LANE_CONNECTIONS_MAX: u32 = 12;
-/// A lane's statements find their rows by key, however many there are. Without these settings a plan that was made while a
-/// table was small would read all of it and be kept when it has grown, and each batch would be planned anew.
-const LANE_SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
-     SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
+/// A lane's statements find their rows by key, however many there are. A plan is made once and kept, often while tables are
+/// small or nobody has counted them; left to itself, Postgres would then plan to read all of a table and go on doing so when it
+/// has grown. So what could read all is off, and what counts is rows touched, not pages.
+const LANE_SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET jit = off; \
+     SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_material = off; \
+     SET enable_hashjoin = off; SET enable_mergejoin = off; \
+     SET random_page_cost = 0; SET seq_page_cost = 0; SET cpu_tuple_cost = 1; SET cpu_index_tuple_cost = 1";
 /// Connections older than this are replaced when they come back to the pool.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(30 * 60);
 

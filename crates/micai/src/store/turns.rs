@@ -221,8 +221,8 @@ async fn take_leases(tx: &mut Tx, requests: &[ClaimRequest]) -> Result<Vec<Uuid>
              FROM wanted
              WHERE conversations.id = wanted.id
                AND (conversations.lease_until IS NULL OR conversations.lease_until <= wanted.now)
-               AND EXISTS (SELECT 1 FROM inbound_messages m
-                           WHERE m.state = 'pending' AND m.conversation_id = wanted.id){unlocked}
+               AND (SELECT 1 FROM inbound_messages m
+                    WHERE m.state = 'pending' AND m.conversation_id = wanted.id LIMIT 1) IS NOT NULL{unlocked}
              RETURNING conversations.id AS id"
         ),
     );
@@ -260,8 +260,10 @@ fn claimed_sql(tx: &Tx) -> String {
          JOIN contacts p ON p.id = c.contact_id
          -- A binding is the person's: it also counts in a conversation that began on another number later.
          JOIN agents a ON a.id = coalesce(c.agent_id,
-             (SELECT o.agent_id FROM conversations o WHERE o.contact_id = c.contact_id AND o.agent_id IS NOT NULL
-              ORDER BY o.id DESC LIMIT 1), l.default_agent)
+             (SELECT o.agent_id FROM conversations o
+              -- Said so that only the index of the person's conversations fits.
+              WHERE o.contact_id = c.contact_id AND coalesce(o.agent_id, '') <> ''
+              ORDER BY o.created_at DESC, o.id DESC LIMIT 1), l.default_agent)
          ORDER BY m.conversation_id, m.id"
     )
 }
@@ -363,9 +365,10 @@ fn mark_messages(script: &mut Script<'_>, turns: &[&FinishedTurn]) -> Question {
     script.ask(
         &[conversations, marks],
         "SELECT d.conversation_id AS id FROM dealt_with d
-         WHERE EXISTS (SELECT 1 FROM inbound_messages m
-                       WHERE m.state = 'pending' AND m.conversation_id = d.conversation_id
-                         AND m.id NOT IN (SELECT id FROM marks))",
+         WHERE (SELECT 1 FROM inbound_messages m
+                WHERE m.state = 'pending' AND m.conversation_id = d.conversation_id
+                  AND m.id NOT IN (SELECT id FROM marks)
+                LIMIT 1) IS NOT NULL",
     )
 }
 

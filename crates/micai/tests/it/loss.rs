@@ -1,6 +1,6 @@
-//! Anything may die while people write: processes by SIGKILL, the database by a stop or a crash, answers on their way. In
-//! the end every message that was answered 200 has been processed exactly once, every reply has reached its phone exactly
-//! once and in order, and nothing is left undone.
+//! Anything may die while people write: processes by SIGKILL, the database by a stop or a crash, the queue by a flush or a
+//! crash, answers on their way. In the end every message that was answered 200 has been processed exactly once, every
+//! reply has reached its phone exactly once and in order, and nothing is left undone.
 //!
 //! `MICAI_TEST_SEED` repeats a run as far as the machine lets it; `MICAI_TEST_SOAK` makes it long (`bin/test --soak`).
 
@@ -24,6 +24,7 @@ use simulator::{
 
 use crate::harness::{ACCESS_TOKEN, APP_SECRET, VERIFY_TOKEN};
 use crate::postgres::{Private, location};
+use crate::redis;
 use fleet::Fleet;
 
 /// How long a message that nobody takes is waited for. A database restart and the simulator's pauses fit in many times.
@@ -70,6 +71,7 @@ async fn nothing_is_lost_and_nothing_is_said_twice_whatever_dies() {
     );
     eprintln!("MICAI_TEST_SEED={seed}");
     let Some(postgres) = Private::available(&[]) else { return };
+    let Some(redis) = redis::Private::start_if_installed(&[]) else { return };
     let mut dice = StdRng::seed_from_u64(seed);
     let simulator = Simulator::start(SimulatorConfig {
         app_secret: APP_SECRET.to_owned(),
@@ -82,7 +84,7 @@ async fn nothing_is_lost_and_nothing_is_said_twice_whatever_dies() {
     .await
     .expect("a simulator");
     let location = location(postgres.options());
-    let fleet = Fleet::start(postgres, &simulator.url());
+    let fleet = Fleet::start(postgres, redis, &simulator.url());
     simulator.set_webhook(Some(&format!("http://{}/webhook", fleet.doors.open().await))).expect("an address");
 
     let is_over = Arc::new(AtomicBool::new(false));

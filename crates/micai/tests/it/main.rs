@@ -9,6 +9,7 @@ mod harness;
 mod ingest;
 mod loss;
 mod migrations;
+mod plans;
 mod postgres;
 mod process;
 mod queue;

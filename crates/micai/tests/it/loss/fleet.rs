@@ -11,9 +11,11 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 
 use crate::postgres::Private;
 use crate::process::Process;
+use crate::redis;
 
 /// A sweep, and a look at sends of unknown fate.
 pub const ROUND: Duration = Duration::from_secs(1);
@@ -27,8 +29,9 @@ const ROLES: [&str; 5] = ["api", "api", "worker", "worker", "scheduler"];
 
 /// Short limits, so that what a dead process held is taken over soon. The deadline of unknown sends is longer than any outage
 /// here together with the pause that WhatsApp makes after it: only then is silence proof.
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 5] = [
     ("conversation_lease_seconds", "5"),
+    ("queue_lease_seconds", "6"),
     ("whatsapp_call_timeout_seconds", "3"),
     ("unknown_send_deadline_seconds", "15"),
     ("database_connections_max", "8"),
@@ -40,11 +43,16 @@ enum Disturbance {
     Kill(usize),
     /// The database stops by this signal and comes back.
     Postgres(&'static str),
+    /// The queue forgets everything.
+    RedisFlushed,
+    /// The queue's server dies and comes back empty.
+    RedisRestarted,
 }
 
 /// A production.
 pub struct Fleet {
     pub postgres: Private,
+    redis: redis::Private,
     pub doors: Doors,
     /// What was done to it, in order.
     pub deeds: Vec<String>,
@@ -54,12 +62,14 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// All roles on one database.
-    pub fn start(postgres: Private, api_url: &str) -> Self {
+    /// All roles on one database and one queue.
+    pub fn start(postgres: Private, redis: redis::Private, api_url: &str) -> Self {
         let mut settings: Vec<_> = SETTINGS.map(|(key, value)| (key, value.to_owned())).to_vec();
         settings.push(("database_url", postgres.url("postgres")));
+        settings.push(("redis_url", redis.url()));
         let mut fleet = Self {
             postgres,
+            redis,
             doors: Doors::default(),
             deeds: Vec::new(),
             settings,
@@ -82,10 +92,12 @@ impl Fleet {
     ) -> Self {
         while self.deeds.len() < at_least || !is_over.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(dice.random_range(calm.clone())));
-            let disturbance = match dice.random_range(0..10) {
+            let disturbance = match dice.random_range(0..12) {
                 0..8 => Disturbance::Kill(dice.random_range(0..ROLES.len())),
                 8 => Disturbance::Postgres("INT"),
-                _ => Disturbance::Postgres("QUIT"),
+                9 => Disturbance::Postgres("QUIT"),
+                10 => Disturbance::RedisFlushed,
+                _ => Disturbance::RedisRestarted,
             };
             let down = Duration::from_millis(dice.random_range(DOWN));
             match disturbance {
@@ -102,6 +114,16 @@ impl Fleet {
                     self.postgres.stop(signal);
                     std::thread::sleep(down);
                     self.postgres.start_again();
+                }
+                Disturbance::RedisFlushed => {
+                    self.deeds.push("redis flushed".to_owned());
+                    let _: String = Handle::current().block_on(self.redis.command(&["FLUSHALL"]));
+                }
+                Disturbance::RedisRestarted => {
+                    self.deeds.push("redis killed".to_owned());
+                    self.redis.kill();
+                    std::thread::sleep(down);
+                    self.redis.restart();
                 }
             }
         }
