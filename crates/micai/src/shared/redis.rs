@@ -202,7 +202,11 @@ async fn use_link(
     let mut events = Vec::new();
     loop {
         tokio::select! {
-            _ = to_tell.recv_many(&mut events, EVENTS_TOLD_MAX) => {
+            count = to_tell.recv_many(&mut events, EVENTS_TOLD_MAX) => {
+                if count == 0 {
+                    // Nobody is left to tell anything; whoever dropped the last handle ends this task, too.
+                    return std::future::pending().await;
+                }
                 let mut telling = redis::pipe();
                 for event in events.drain(..) {
                     telling.cmd("PUBLISH").arg(&channel).arg(event).ignore();

@@ -229,10 +229,20 @@ impl Db {
 impl Tx {
     /// What follows is committed together or not at all. In SQLite it is so anyway, from the first batch on.
     pub(super) async fn together(&mut self) -> Result<(), StoreError> {
+        self.begin_with("BEGIN").await
+    }
+
+    /// As [`Tx::together`], and Postgres need not flush it before it answers: for what is done again if a crash takes it
+    /// back. Any later commit that is flushed, such as the intent of a call that follows from it, brings it along.
+    pub(super) async fn together_unflushed(&mut self) -> Result<(), StoreError> {
+        self.begin_with("BEGIN; SET LOCAL synchronous_commit = off").await
+    }
+
+    async fn begin_with(&mut self, begin: &'static str) -> Result<(), StoreError> {
         if let Self::Pg(open, patience) = self {
-            let begin = open.beginning("BEGIN");
+            let begin = open.beginning(begin);
             if !begin.is_empty() {
-                answered(*patience, async { Ok(open.connection.execute(begin).await?) }).await?;
+                answered(*patience, async { Ok(open.connection.execute(sqlx::raw_sql(begin)).await?) }).await?;
             }
         }
         Ok(())

@@ -204,10 +204,11 @@ async fn take_leases(tx: &mut Tx, requests: &[ClaimRequest]) -> Result<Vec<Uuid>
         rows.push([id.0.into(), request.now.into(), until.into()]);
     }
     // Postgres: a row that somebody is writing is left out rather than waited for. Whoever commits a message to it
-    // announces it again.
+    // announces it again. And it need not be flushed: a lease that a crash takes back is free, and its turn is fenced.
     let unlocked = match tx {
         Tx::Pg(..) => {
-            " AND conversations.id IN (SELECT c.id FROM conversations c JOIN wanted w ON w.id = c.id
+            " AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL
+              AND conversations.id IN (SELECT c.id FROM conversations c JOIN wanted w ON w.id = c.id
                                        FOR UPDATE OF c SKIP LOCKED)"
         }
         Tx::Lite(_) => "",
@@ -305,7 +306,8 @@ fn read_claim(row: ClaimedRow) -> Result<Claim, StoreError> {
 }
 
 async fn finish(tx: &mut Tx, turns: &[FinishedTurn]) -> Result<Vec<FinishOutcome>, StoreError> {
-    tx.together().await?;
+    // If a crash of the database takes it back, the turn is taken again: none of its sends can have begun.
+    tx.together_unflushed().await?;
     let held = let_go(tx, turns).await?;
     let counted: Vec<&FinishedTurn> = turns.iter().filter(|turn| held.contains(&turn.conversation_id.0)).collect();
     let mut script = Script::default();
