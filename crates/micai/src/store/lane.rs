@@ -3,6 +3,7 @@
 //! flush. One train for all verbs, since what costs is the flush, and SQLite has one writer anyway.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -18,6 +19,9 @@ const EXPRESS_TRIPS_MAX: u32 = 64;
 const CONFLICT_TRIES_MAX: u32 = 4;
 /// Commits in a row on the same connection; then whoever else waits for the one that SQLite has gets it in between.
 const TRIPS_PER_CONNECTION_MAX: u32 = 64;
+
+/// How long a train keeps its connection with nothing to do. SQLite has one for all writers, so it is not for long.
+const CONNECTION_REST: Duration = Duration::from_millis(5);
 
 /// A handle to a lane. When all handles are gone, the lane's last items are committed and it ends.
 pub(super) struct Lane<I, O> {
@@ -143,8 +147,11 @@ impl Train {
                 return;
             }
             if self.cars.iter().all(|car| car.is_empty()) {
-                line.kept = None;
-                waiting.await;
+                if line.kept.is_none() {
+                    waiting.await;
+                } else if tokio::time::timeout(CONNECTION_REST, waiting).await.is_err() {
+                    line.kept = None;
+                }
                 continue;
             }
             let is_express = !self.cars[0].is_empty() && express_trips < EXPRESS_TRIPS_MAX;

@@ -175,6 +175,7 @@ row! {
     }
 }
 
+/// On Postgres the leases are committed before what waits is read; if the reading fails, they run out.
 async fn claim(tx: &mut Tx, requests: &[ClaimRequest]) -> Result<Vec<Option<Claim>>, StoreError> {
     let leased = take_leases(tx, requests).await?;
     let mut rows = Rows::new("leased", &[("id", Kind::Id), ("default_agent", Kind::Text)]);
