@@ -1,7 +1,7 @@
 //! How Postgres finds the rows of each statement that runs once a message, at a million rows of history: by an index, whatever
 //! the table has grown to. The server itself writes down the plans that it really used.
 //!
-//! `MICAI_TEST_WRITE_PLANS=1` writes `tests/data/plans.txt` anew.
+//! `MICAI_TEST_WRITE_PLANS=1` writes `tests/data/plans.txt` anew: every such statement with the indexes it went by.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -103,10 +103,15 @@ async fn every_statement_that_runs_once_a_message_goes_by_an_index() {
     if std::env::var_os("MICAI_TEST_WRITE_PLANS").is_some() {
         std::fs::write(&file, listed.join("\n")).unwrap();
     }
+    // Which of two equally good indexes is taken depends on what the server counted and on its version: that stands in the
+    // file for people. Which statements there are does not.
     let known = std::fs::read_to_string(&file).unwrap_or_default();
+    let known: BTreeSet<&str> = known.lines().filter(|line| !line.is_empty() && !line.starts_with("    ")).collect();
+    let found: BTreeSet<&str> = plans.keys().map(String::as_str).collect();
+    let changed: Vec<_> = known.symmetric_difference(&found).collect();
     assert!(
-        known == listed.join("\n"),
-        "the statements or their plans have changed: look at them, then write the file anew"
+        changed.is_empty(),
+        "these statements are new or gone: look at their plans, then write the file anew: {changed:#?}"
     );
 }
 
