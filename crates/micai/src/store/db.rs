@@ -66,7 +66,8 @@ impl std::fmt::Debug for Location {
 }
 
 /// The pools of either kind. Postgres: one for the lanes, whose statements are all of the kind "these keys, through their
-/// index", and one for everything else. SQLite allows one writer, so it has a pool of one for that and another for readers.
+/// index", and one for everything else. SQLite allows one writer, so it has a pool of one for that, another for readers, and
+/// a connection that moves the write-ahead log.
 #[derive(Clone)]
 pub(crate) enum Db {
     /// `patience` is how long a statement may go without an answer, the server's own limit included.
