@@ -38,6 +38,11 @@ pub(super) struct IdentityWrites {
 }
 
 impl IdentityWrites {
+    /// Whether an identifier now leads to somebody else than before.
+    pub fn change_who_is_who(&self) -> bool {
+        !(self.superseded.is_empty() && self.merges.is_empty())
+    }
+
     /// Whether people who were known before change, too.
     pub fn touch_known(&self) -> bool {
         !(self.superseded.is_empty() && self.renamed.is_empty() && self.merges.is_empty())
@@ -101,6 +106,18 @@ impl<'a> IdentityBook<'a> {
         let holders = person.addresses().iter().map(|address| self.live_holder(address)).collect::<Vec<_>>();
         let nothing_new = self.writes.new_identities.is_empty() && !self.writes.touch_known();
         nothing_new && holders.first().is_some_and(|first| first.is_some() && holders.iter().all(|one| one == first))
+    }
+
+    /// Whether the database knew all that `person` says of a contact, before anything of this batch.
+    pub fn knew(&self, contact: ContactId, person: &Person) -> bool {
+        let is_new = |identity: Uuid| self.writes.new_identities.iter().any(|new| new.id == identity);
+        let knew_address = |address: &Address| {
+            let rows = self.by_address.get(address).into_iter().flatten();
+            let mut live = rows.map(|row| &self.known[*row]).filter(|one| one.is_live);
+            live.next().is_some_and(|one| one.contact_id == contact && !is_new(one.id))
+        };
+        let renamed = self.writes.renamed.iter().any(|(id, _)| *id == contact);
+        !renamed && person.addresses().iter().all(knew_address)
     }
 
     /// Links identifiers seen together if their contact is known; makes nobody.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::db::Tx;
 use super::error::StoreError;
+use super::familiar::{self, AsOf, FamiliarPeople};
 use super::identity::{IdentityBook, IdentityWrites};
 use super::lane::Verb;
 use super::people::{People, load_conversations, load_people, write_people, write_preferences};
@@ -17,7 +18,7 @@ use super::script::{Cell, Kind, Question, Rows, Script};
 use super::statuses;
 use crate::domain::contact::{Address, Person};
 use crate::domain::inbound::{InboundState, NewInbound, WebhookFacts};
-use crate::ids::{ConversationId, Ids};
+use crate::ids::{ContactId, ConversationId, Ids};
 
 /// A webhook that waits for its commit.
 pub(super) struct Webhook {
@@ -39,6 +40,7 @@ pub struct IngestReceipt {
 pub(super) struct Ingest {
     pub ids: Arc<Ids>,
     pub linked: Arc<LinkedPairs>,
+    pub familiar: Arc<FamiliarPeople>,
 }
 
 /// Phone numbers and user ids that this process has seen stand for the same person. Each status names both; without this
@@ -100,12 +102,15 @@ impl Ingest {
             .collect();
         let located = statuses::locate(tx, &self.ids, &statuses).await?;
         let mut script = Script::default();
+        if let Some(as_of) = placed.from_memory {
+            script.only_while(as_of.guard());
+        }
         placed.people.write(&mut script, now);
         let messages = insert_messages(&mut script, &placed.messages)?;
-        let released = placed.people.release_held(&mut script, now);
+        let released = placed.people.release_held(tx, &mut script, now);
         let waiting = statuses::apply(&mut script, &located)?;
         self.insert_raw_events(&mut script, webhooks);
-        let mut answers = script.run(tx).await?;
+        let mut answers = script.run(tx).await.inspect_err(|_| self.familiar.forget())?;
         credit(&mut receipts, &placed.messages, &answers.of(messages));
         let wake_sends = answers.of(released).into_iter().chain(answers.of(waiting)).map(ConversationId);
         if let Some(first) = receipts.first_mut() {
@@ -122,19 +127,67 @@ impl Ingest {
         webhooks: &'a [Webhook],
         now: Timestamp,
     ) -> Result<Placement<'a>, StoreError> {
-        let addresses = addresses_of(webhooks, &self.linked);
-        if addresses.is_empty() {
-            return Ok(Placement::default());
+        let mut arrivals = arrivals(webhooks);
+        let as_of = if arrivals.is_empty() { None } else { Some(self.familiar.as_of(tx).await?) };
+        for arrival in &mut arrivals {
+            arrival.familiar = as_of.and_then(|as_of| self.familiar.find(as_of, arrival.message));
         }
+        let addresses = addresses_of(webhooks, &arrivals, &self.linked);
         let known = load_people(tx, &addresses).await?;
         let mut book = IdentityBook::new(&self.ids, now, known.identities, known.names);
-        let mut contacts = Vec::new();
-        let mut preferences = Vec::new();
+        let Met { contacts, preferences } = self.meet(&mut book, webhooks, &arrivals);
+        let knew: Vec<bool> =
+            arrivals.iter().zip(&contacts).map(|(one, contact)| one.is_known_as(&book, *contact)).collect();
+        let mut writes = book.into_writes();
+        let mut conversations = known.conversations;
+        if writes.touch_known() || !preferences.is_empty() {
+            tx.together().await?;
+            write_people(tx, &writes, now).await?;
+            if writes.change_who_is_who() {
+                familiar::note_change(tx, self.ids.uuid(now)).await?;
+            }
+            write_preferences(tx, &preferences, now).await?;
+            if !writes.merges.is_empty() {
+                conversations = load_conversations(tx, contacts.iter().copied().flatten()).await?;
+            }
+            writes = IdentityWrites::default();
+        }
+        let mut people = People::new(writes, conversations);
+        let mut messages = Vec::with_capacity(arrivals.len());
+        for ((arrival, contact), knew) in arrivals.iter().zip(contacts).zip(knew) {
+            let conversation_id = match (arrival.familiar, contact) {
+                (Some(conversation), _) => {
+                    people.familiar(conversation, arrival.opened_at());
+                    conversation
+                }
+                (None, Some(contact)) => {
+                    people.conversation(&self.ids, now, contact, arrival.message, arrival.opened_at())
+                }
+                (None, None) => continue,
+            };
+            let Arrival { webhook, received_at, message, .. } = *arrival;
+            if let (true, Some(as_of), Some(contact)) = (knew, as_of, contact)
+                && people.known_conversation(contact, &message.phone_number_id) == Some(conversation_id)
+            {
+                self.familiar.remember(as_of, message, conversation_id);
+            }
+            messages.push(Placed { webhook, received_at, message, conversation_id, id: self.ids.uuid(received_at) });
+        }
+        let from_memory = as_of.filter(|_| arrivals.iter().any(|arrival| arrival.familiar.is_some()));
+        Ok(Placement { messages, people, from_memory })
+    }
+
+    /// Goes through the webhooks in their order: whom each message is from, and what statuses and preferences teach.
+    fn meet(&self, book: &mut IdentityBook<'_>, webhooks: &[Webhook], arrivals: &[Arrival<'_>]) -> Met {
+        let mut met = Met::default();
+        let mut arrivals = arrivals.iter().peekable();
         for (position, webhook) in webhooks.iter().enumerate() {
-            for message in &webhook.facts.messages {
-                let changed = message.identity_change.as_ref().and_then(|change| book.change(change));
-                let contact_id = changed.unwrap_or_else(|| book.resolve(&message.person));
-                contacts.push((position, webhook.received_at, message, contact_id));
+            while let Some(arrival) = arrivals.next_if(|arrival| arrival.webhook == position) {
+                met.contacts.push(arrival.familiar.is_none().then(|| {
+                    let change = arrival.message.identity_change.as_ref();
+                    let changed = change.and_then(|change| book.change(change));
+                    changed.unwrap_or_else(|| book.resolve(&arrival.message.person))
+                }));
             }
             for status in webhook.facts.statuses.iter().filter(|status| names_twice(&status.person)) {
                 match book.are_one(&status.person) {
@@ -143,30 +196,10 @@ impl Ingest {
                 }
             }
             for preference in &webhook.facts.preferences {
-                preferences.push((book.resolve(&preference.person), preference.marketing_stopped));
+                met.preferences.push((book.resolve(&preference.person), preference.marketing_stopped));
             }
         }
-        let mut writes = book.into_writes();
-        let mut conversations = known.conversations;
-        if writes.touch_known() || !preferences.is_empty() {
-            tx.together().await?;
-            write_people(tx, &writes, now).await?;
-            write_preferences(tx, &preferences, now).await?;
-            if !writes.merges.is_empty() {
-                conversations = load_conversations(tx, contacts.iter().map(|contact| contact.3)).await?;
-            }
-            writes = IdentityWrites::default();
-        }
-        let mut people = People::new(writes, conversations);
-        let messages = contacts
-            .into_iter()
-            .map(|(webhook, received_at, message, contact_id)| {
-                let opened_at = message.opens_window.then(|| message.sent_at.unwrap_or(received_at));
-                let conversation_id = people.conversation(&self.ids, now, contact_id, message, opened_at);
-                Placed { webhook, received_at, message, conversation_id, id: self.ids.uuid(received_at) }
-            })
-            .collect();
-        Ok(Placement { messages, people })
+        met
     }
 
     fn insert_raw_events<'a>(&self, script: &mut Script<'a>, webhooks: &'a [Webhook]) {
@@ -205,6 +238,8 @@ impl Ingest {
 struct Placement<'a> {
     messages: Vec<Placed<'a>>,
     people: People,
+    /// What memory stood for, where something was placed by it.
+    from_memory: Option<AsOf>,
 }
 
 /// A message with the conversation it belongs to.
@@ -216,16 +251,56 @@ struct Placed<'a> {
     id: Uuid,
 }
 
+/// A message that is to be placed.
+struct Arrival<'a> {
+    webhook: usize,
+    received_at: Timestamp,
+    message: &'a NewInbound,
+    /// Its conversation, if it is from somebody familiar.
+    familiar: Option<ConversationId>,
+}
+
+impl Arrival<'_> {
+    /// Since when it opens the window, if it does.
+    fn opened_at(&self) -> Option<Timestamp> {
+        self.message.opens_window.then(|| self.message.sent_at.unwrap_or(self.received_at))
+    }
+
+    fn is_known_as(&self, book: &IdentityBook<'_>, contact: Option<ContactId>) -> bool {
+        let is_plain = self.familiar.is_none() && self.message.identity_change.is_none();
+        is_plain && contact.is_some_and(|contact| book.knew(contact, &self.message.person))
+    }
+}
+
+fn arrivals(webhooks: &[Webhook]) -> Vec<Arrival<'_>> {
+    let numbered = webhooks.iter().enumerate();
+    let arrivals = numbered.flat_map(|(position, webhook)| {
+        let arrival =
+            move |message| Arrival { webhook: position, received_at: webhook.received_at, message, familiar: None };
+        webhook.facts.messages.iter().map(arrival)
+    });
+    arrivals.collect()
+}
+
+/// Whom a batch is about.
+#[derive(Default)]
+struct Met {
+    /// Of each message; none for somebody familiar.
+    contacts: Vec<Option<ContactId>>,
+    /// Whether somebody wants no marketing any more.
+    preferences: Vec<(ContactId, bool)>,
+}
+
 /// The addresses whose rows decide who is who in a batch.
-fn addresses_of(webhooks: &[Webhook], linked: &LinkedPairs) -> Vec<Address> {
+fn addresses_of(webhooks: &[Webhook], arrivals: &[Arrival<'_>], linked: &LinkedPairs) -> Vec<Address> {
     let mut seen = HashSet::new();
-    for webhook in webhooks {
-        for message in &webhook.facts.messages {
-            seen.extend(message.person.addresses());
-            if let Some(change) = &message.identity_change {
-                seen.extend(change.previous.iter().chain(&change.current).cloned());
-            }
+    for arrival in arrivals.iter().filter(|arrival| arrival.familiar.is_none()) {
+        seen.extend(arrival.message.person.addresses());
+        if let Some(change) = &arrival.message.identity_change {
+            seen.extend(change.previous.iter().chain(&change.current).cloned());
         }
+    }
+    for webhook in webhooks {
         // A status teaches something only where it names a person twice.
         for status in webhook.facts.statuses.iter().filter(|status| names_twice(&status.person)) {
             if !linked.knows(&status.person) {

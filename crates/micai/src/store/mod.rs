@@ -8,6 +8,8 @@ mod checkpoint;
 mod conversations;
 mod db;
 mod error;
+mod familiar;
+mod finish;
 mod identity;
 mod ingest;
 mod lane;
@@ -81,14 +83,14 @@ impl Store {
         let ingest = LaneBounds { waiting_items_max: INGEST_WAITING_MAX, batch_weight_max: INGEST_BATCH_ROWS_MAX };
         let work = LaneBounds { waiting_items_max: WORK_WAITING_MAX, batch_weight_max: WORK_BATCH_MAX };
         let linked = Arc::new(ingest::LinkedPairs::default());
+        let familiar = Arc::new(familiar::FamiliarPeople::default());
+        let ingest_verb = || ingest::Ingest { ids: ids.clone(), linked: linked.clone(), familiar: familiar.clone() };
         let ingest_lanes = if matches!(db, Db::Pg { .. }) { POSTGRES_INGEST_LANES } else { 1 };
         let mut yard = Yard::new(db.clone());
         let lanes = Lanes {
-            ingest: (0..ingest_lanes)
-                .map(|_| yard.lane(ingest, ingest::Ingest { ids: ids.clone(), linked: linked.clone() }))
-                .collect(),
+            ingest: (0..ingest_lanes).map(|_| yard.lane(ingest, ingest_verb())).collect(),
             settle: yard.lane(work, outbox::SettleVerb),
-            finish: yard.lane(work, turns::FinishVerb),
+            finish: yard.lane(work, finish::FinishVerb),
             claim: yard.lane(work, turns::ClaimVerb),
             next: yard.lane(work, outbox::NextVerb),
             refuse: yard.lane(work, outbox::RefuseVerb),

@@ -269,10 +269,12 @@ async fn begin(tx: &mut Tx, begins: &[Begin]) -> Result<Vec<bool>, StoreError> {
              sending_at = begins.begun_at, not_before = NULL, error = NULL, updated_at = begins.begun_at
          FROM begins
          WHERE outbound_messages.conversation_id = begins.conversation_id AND outbound_messages.id = begins.id
-           AND outbound_messages.state = 'queued' AND outbound_messages.attempts = begins.attempts
-           AND NOT EXISTS (SELECT 1 FROM outbound_messages s
-                           WHERE s.state IN ('queued', 'sending', 'unknown', 'held') AND s.state = 'sending'
-                             AND s.conversation_id = begins.conversation_id)
+           -- Said so that only the primary key fits: all that is queued is no way to a row.
+           AND coalesce(outbound_messages.state, '') = 'queued' AND outbound_messages.attempts = begins.attempts
+           -- With NOT EXISTS, Postgres would walk through all that is being sent, for each.
+           AND (SELECT 1 FROM outbound_messages s
+                WHERE s.state IN ('queued', 'sending', 'unknown', 'held') AND s.state = 'sending'
+                  AND s.conversation_id = begins.conversation_id LIMIT 1) IS NULL
          RETURNING outbound_messages.id AS id",
     );
     let moved = script.run(tx).await?.of(moved);
@@ -315,7 +317,7 @@ async fn refuse(tx: &mut Tx, refusals: &[Refuse]) -> Result<Vec<Moved>, StoreErr
              updated_at = refusals.refused_at
          FROM refusals
          WHERE outbound_messages.conversation_id = refusals.conversation_id AND outbound_messages.id = refusals.id
-           AND outbound_messages.state = 'queued' AND outbound_messages.attempts = refusals.attempts
+           AND coalesce(outbound_messages.state, '') = 'queued' AND outbound_messages.attempts = refusals.attempts
          RETURNING outbound_messages.id AS id",
     );
     let waiting = script.ask(&[rows], waiting_beside("refusals"));
@@ -406,7 +408,8 @@ async fn settle(tx: &mut Tx, settlements: &[Settle]) -> Result<Vec<Moved>, Store
              updated_at = settled.settled_at
          FROM settled
          WHERE outbound_messages.conversation_id = settled.conversation_id AND outbound_messages.id = settled.id
-           AND outbound_messages.state IN ('sending', 'unknown') AND outbound_messages.attempts = settled.attempt
+           AND coalesce(outbound_messages.state, '') IN ('sending', 'unknown')
+           AND outbound_messages.attempts = settled.attempt
          RETURNING outbound_messages.id AS id",
     );
     script.step(&[rows], ATTEMPTS);

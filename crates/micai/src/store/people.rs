@@ -1,6 +1,6 @@
 //! People as the database knows them: their identifiers and conversations, loaded together, and what a batch changes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -13,6 +13,9 @@ use crate::domain::contact::{Address, AddressKind, PORTFOLIO_ID};
 use crate::domain::conversation::ConversationMode;
 use crate::domain::inbound::NewInbound;
 use crate::ids::{ContactId, ConversationId, Ids};
+
+/// Held messages of a conversation that go at once when its window opens; the rest goes with the next message.
+const HELD_ROWS_MAX: i64 = 1_000;
 
 /// What the database knows of the people behind some addresses.
 #[derive(Debug, Default)]
@@ -149,8 +152,8 @@ pub(super) struct People {
     /// Conversations whose window moves, and since when it is open. Sorted, so that two transactions lock the rows in the
     /// same order.
     windows: BTreeMap<ConversationId, Timestamp>,
-    /// Of those, the ones in which something waits for the window.
-    released: Vec<ConversationId>,
+    /// Of those, the ones in which something waits for the window, or may.
+    released: BTreeSet<ConversationId>,
 }
 
 impl People {
@@ -180,13 +183,27 @@ impl People {
         {
             conversation.last_inbound_at = Some(opened_at);
             if !conversation.is_new {
-                self.windows.insert(conversation.id, opened_at);
+                move_window(&mut self.windows, conversation.id, opened_at);
             }
             if std::mem::take(&mut conversation.holds) {
-                self.released.push(conversation.id);
+                self.released.insert(conversation.id);
             }
         }
         conversation.id
+    }
+
+    /// A message in a conversation of which nothing was looked up.
+    pub fn familiar(&mut self, conversation: ConversationId, opened_at: Option<Timestamp>) {
+        if let Some(opened_at) = opened_at {
+            move_window(&mut self.windows, conversation, opened_at);
+            self.released.insert(conversation);
+        }
+    }
+
+    /// The conversation of a contact, if it was there before this batch.
+    pub fn known_conversation(&self, contact_id: ContactId, phone_number_id: &str) -> Option<ConversationId> {
+        let conversation = self.conversations.get(&(contact_id, phone_number_id.to_owned()))?;
+        (!conversation.is_new).then_some(conversation.id)
     }
 
     /// Writes new people, their identifiers and conversations, and moves windows. The unique indexes on live identities
@@ -236,19 +253,38 @@ impl People {
     }
 
     /// What was held until the window opens may go now. Answers with the conversations.
-    pub fn release_held(&self, script: &mut Script<'_>, now: Timestamp) -> Question {
+    pub fn release_held(&self, tx: &Tx, script: &mut Script<'_>, now: Timestamp) -> Question {
+        // The list of states is the partial index's own condition, word for word: SQLite uses the index only then.
+        let held = "h.state IN ('queued', 'sending', 'unknown', 'held') AND h.state = 'held'";
+        let found = match tx {
+            // Postgres would rather walk through all that is held; a bound keeps it to one conversation at a time.
+            Tx::Pg(..) => format!(
+                "opened CROSS JOIN LATERAL (SELECT h.id FROM outbound_messages h
+                     WHERE {held} AND h.conversation_id = opened.id ORDER BY h.id LIMIT {HELD_ROWS_MAX}) found
+                 WHERE outbound_messages.id = found.id"
+            ),
+            Tx::Lite(_) => format!(
+                "opened WHERE outbound_messages.id IN (SELECT h.id FROM outbound_messages h
+                     INDEXED BY outbound_messages_open
+                     WHERE {held} AND h.conversation_id = opened.id ORDER BY h.id LIMIT {HELD_ROWS_MAX})"
+            ),
+        };
         let mut rows = Rows::new("opened", &[("id", Kind::Id), ("now", Kind::Instant)]);
         self.released.iter().for_each(|id| rows.push([id.0.into(), now.into()]));
         let rows = script.batch(rows);
         script.ask(
             &[rows],
-            // The list of states is the partial index's own condition, word for word: SQLite uses the index only then.
-            "UPDATE outbound_messages SET state = 'queued', not_before = NULL, updated_at = opened.now FROM opened
-             WHERE outbound_messages.state IN ('queued', 'sending', 'unknown', 'held')
-               AND outbound_messages.state = 'held' AND outbound_messages.conversation_id = opened.id
-             RETURNING outbound_messages.conversation_id AS id",
+            format!(
+                "UPDATE outbound_messages SET state = 'queued', not_before = NULL, updated_at = opened.now FROM {found}
+                   AND outbound_messages.conversation_id = opened.id
+                 RETURNING outbound_messages.conversation_id AS id"
+            ),
         )
     }
+}
+
+fn move_window(windows: &mut BTreeMap<ConversationId, Timestamp>, conversation: ConversationId, opened_at: Timestamp) {
+    windows.entry(conversation).and_modify(|at| *at = opened_at.max(*at)).or_insert(opened_at);
 }
 
 /// Writes all that an identity book decided, changes to people who were known before included: identifiers that gave

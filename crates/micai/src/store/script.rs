@@ -280,6 +280,20 @@ impl Cell<'_> {
 pub(super) struct Script<'a> {
     batches: Vec<Rows<'a>>,
     steps: Vec<Step>,
+    guard: Option<Guard>,
+}
+
+/// What must hold for a script to write anything: a SELECT of one `id`, and what it must answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guard {
+    pub sql: &'static str,
+    pub expected: Uuid,
+}
+
+impl Guard {
+    fn broken() -> StoreError {
+        StoreError::Conflict("what was remembered has changed".to_owned())
+    }
 }
 
 #[derive(Debug)]
@@ -288,6 +302,9 @@ struct Step {
     sql: Cow<'static, str>,
     answers: bool,
 }
+
+/// Under this number a Postgres statement says that its guard is broken.
+const GUARD_STEP: i32 = -1;
 
 /// A batch of a script.
 #[derive(Debug, Clone, Copy)]
@@ -335,6 +352,11 @@ impl<'a> Script<'a> {
         Question(self.steps.len() - 1)
     }
 
+    /// Lets the script write only while something holds; otherwise it writes nothing and ends in [`StoreError::Conflict`].
+    pub fn only_while(&mut self, guard: Guard) {
+        self.guard = Some(guard);
+    }
+
     fn add(&mut self, batches: &[Batch], sql: Cow<'static, str>, answers: bool) {
         self.steps.push(Step { batches: batches.iter().map(|batch| batch.0).collect(), sql, answers });
     }
@@ -357,6 +379,9 @@ impl<'a> Script<'a> {
                 let rows = answered(*patience, async { Ok(query.fetch_all(tx.connection()).await?) }).await?;
                 for row in rows {
                     let step: i32 = row.try_get("step")?;
+                    if step == GUARD_STEP {
+                        return Err(Guard::broken());
+                    }
                     answers.add(usize::try_from(step).unwrap_or_default(), row.try_get("id")?);
                 }
                 Ok(answers)
@@ -367,19 +392,30 @@ impl<'a> Script<'a> {
                 let query = sqlx::query_with::<Sqlite, _>(AssertSqlSafe(text), arguments).persistent(false);
                 let mut answers = Answers::default();
                 let mut running = self.busy();
-                // The end of BEGIN comes before the first step.
-                let mut step = if begin.is_empty() { running.next() } else { None };
+                // The ends of BEGIN and of the guard come before the first step.
+                let mut preludes = usize::from(!begin.is_empty()) + usize::from(self.guard.is_some());
+                let mut holds = self.guard.is_none();
+                let mut step = if preludes == 0 { running.next() } else { None };
                 let mut results = tx.connection().fetch_many(query);
                 while let Some(result) = results.try_next().await? {
                     match (result, step) {
-                        (Either::Left(_), _) => step = running.next(),
+                        (Either::Left(_), _) if preludes > 1 => preludes -= 1,
+                        (Either::Left(_), _) => {
+                            preludes = 0;
+                            step = running.next();
+                        }
+                        (Either::Right(row), None) => {
+                            let found: Uuid = row.try_get("id")?;
+                            holds = self.guard.is_none_or(|guard| guard.expected == found);
+                        }
                         (Either::Right(row), Some((number, Step { answers: true, .. }))) => {
                             answers.add(number, row.try_get("id")?);
                         }
                         (Either::Right(_), _) => {}
                     }
                 }
-                Ok(answers)
+                // Whoever called takes back what was written.
+                if holds { Ok(answers) } else { Err(Guard::broken()) }
             }
         }
     }
@@ -388,16 +424,28 @@ impl<'a> Script<'a> {
     fn as_one_statement(&self) -> Result<(String, PgArguments), StoreError> {
         let mut arguments = PgArguments::default();
         let mut expressions = Vec::new();
+        if let Some(Guard { sql, expected }) = self.guard {
+            arguments.add(expected).map_err(|error| StoreError::Refused(error.to_string()))?;
+            expressions.push(format!("guard AS MATERIALIZED (SELECT (SELECT id FROM ({sql}) g) = $1 AS holds)"));
+        }
         let used: HashSet<usize> = self.busy().flat_map(|(_, step)| step.batches.iter().copied()).collect();
         for (_, batch) in self.batches.iter().enumerate().filter(|(number, _)| used.contains(number)) {
             let mut text = String::new();
             batch.arrays(&mut text, &mut arguments)?;
+            if self.guard.is_some() {
+                // Behind a broken guard every batch is empty.
+                text.truncate(text.len() - 1);
+                text.push_str(" WHERE (SELECT holds FROM guard))");
+            }
             expressions.push(text);
         }
         expressions.extend(self.busy().map(|(number, step)| format!("step_{number} AS ({})", step.sql)));
         let asked = self.busy().filter(|(_, step)| step.answers);
-        let answers: Vec<String> =
+        let mut answers: Vec<String> =
             asked.map(|(number, _)| format!("SELECT {number} AS step, id FROM step_{number}")).collect();
+        if self.guard.is_some() {
+            answers.push(format!("SELECT {GUARD_STEP} AS step, NULL::uuid AS id FROM guard WHERE holds IS NOT TRUE"));
+        }
         let answers = match answers.is_empty() {
             true => "SELECT 0 AS step, NULL::uuid AS id WHERE false".to_owned(),
             false => answers.join(" UNION ALL "),
@@ -409,6 +457,9 @@ impl<'a> Script<'a> {
     fn as_sequence(&self, begin: &str) -> Result<(String, SqliteArguments), StoreError> {
         let mut arguments = SqliteArguments::default();
         let mut text = begin.to_owned();
+        if let Some(guard) = self.guard {
+            write_all(&mut text, &[guard.sql, ";"]);
+        }
         for (_, step) in self.busy() {
             for (place, batch) in step.batches.iter().enumerate() {
                 text.push_str(if place > 0 { ", " } else { "WITH " });

@@ -1,6 +1,6 @@
 //! Turns: the lease on a conversation with what waits in it, and the one commit that ends a turn.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
@@ -10,14 +10,14 @@ use uuid::Uuid;
 use super::Store;
 use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
+use super::finish::UNFLUSHED;
 use super::lane::Verb;
-use super::script::{Cell, Kind, Question, Rows, Script};
+use super::script::{Kind, Rows, Script};
 use crate::domain::agent::{AgentId, DEFAULT_AGENT_ID};
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::conversation::ConversationMode;
 use crate::domain::inbound::{MessageNature, PendingMessage};
-use crate::domain::outbound::SendState;
-use crate::domain::turn::{Claim, Effect, FinishOutcome, FinishedTurn};
+use crate::domain::turn::Claim;
 use crate::ids::{ContactId, ConversationId, InboundId};
 
 /// Messages that one turn takes; the rest follows in the next.
@@ -40,18 +40,6 @@ impl Verb<ClaimRequest, Option<Claim>> for ClaimVerb {
         requests: &'a [ClaimRequest],
     ) -> BoxFuture<'a, Result<Vec<Option<Claim>>, StoreError>> {
         Box::pin(claim(tx, requests))
-    }
-}
-
-pub(super) struct FinishVerb;
-
-impl Verb<FinishedTurn, FinishOutcome> for FinishVerb {
-    fn run<'a>(
-        &'a self,
-        tx: &'a mut Tx,
-        turns: &'a [FinishedTurn],
-    ) -> BoxFuture<'a, Result<Vec<FinishOutcome>, StoreError>> {
-        Box::pin(finish(tx, turns))
     }
 }
 
@@ -191,7 +179,24 @@ async fn claim(tx: &mut Tx, requests: &[ClaimRequest]) -> Result<Vec<Option<Clai
             }
         }
     }
+    let in_vain: Vec<Uuid> = leased.into_iter().filter(|id| !claims.contains_key(id)).collect();
+    if !in_vain.is_empty() {
+        give_back(tx, &in_vain).await?;
+    }
     Ok(requests.iter().map(|request| claims.remove(&request.conversation_id.0)).collect())
+}
+
+/// Postgres: whoever held the lease before may have dealt with what waited while we asked for it. Nobody would have it for
+/// the whole term of a lease then.
+async fn give_back(tx: &mut Tx, leased: &[Uuid]) -> Result<(), StoreError> {
+    let mut rows = Rows::new("in_vain", &[("id", Kind::Id)]);
+    leased.iter().for_each(|id| rows.push([(*id).into()]));
+    let mut script = Script::default();
+    let rows = script.batch(rows);
+    script
+        .step(&[rows], "UPDATE conversations SET lease_until = NULL FROM in_vain WHERE conversations.id = in_vain.id");
+    script.run(tx).await?;
+    Ok(())
 }
 
 /// Takes the free leases among those asked for, where something waits.
@@ -206,25 +211,25 @@ async fn take_leases(tx: &mut Tx, requests: &[ClaimRequest]) -> Result<Vec<Uuid>
     }
     // Postgres: a row that somebody is writing is left out rather than waited for. Whoever commits a message to it
     // announces it again. And it need not be flushed: a lease that a crash takes back is free, and its turn is fenced.
-    let unlocked = match tx {
-        Tx::Pg(..) => {
-            " AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL
-              AND conversations.id IN (SELECT c.id FROM conversations c JOIN wanted w ON w.id = c.id
-                                       FOR UPDATE OF c SKIP LOCKED)"
-        }
-        Tx::Lite(_) => "",
+    let (free, unflushed) = match tx {
+        Tx::Pg(..) => (
+            "(SELECT w.id, w.now, w.lease_until FROM wanted w JOIN conversations c ON c.id = w.id
+              FOR UPDATE OF c SKIP LOCKED) free",
+            UNFLUSHED,
+        ),
+        Tx::Lite(_) => ("wanted free", ""),
     };
     let mut script = Script::default();
     let wanted = script.batch(rows);
     let leased = script.ask(
         &[wanted],
         format!(
-            "UPDATE conversations SET lease_token = conversations.lease_token + 1, lease_until = wanted.lease_until
-             FROM wanted
-             WHERE conversations.id = wanted.id
-               AND (conversations.lease_until IS NULL OR conversations.lease_until <= wanted.now)
+            "UPDATE conversations SET lease_token = conversations.lease_token + 1, lease_until = free.lease_until
+             FROM {free}
+             WHERE conversations.id = free.id
+               AND (conversations.lease_until IS NULL OR conversations.lease_until <= free.now)
                AND (SELECT 1 FROM inbound_messages m
-                    WHERE m.state = 'pending' AND m.conversation_id = wanted.id LIMIT 1) IS NOT NULL{unlocked}
+                    WHERE m.state = 'pending' AND m.conversation_id = free.id LIMIT 1) IS NOT NULL{unflushed}
              RETURNING conversations.id AS id"
         ),
     );
@@ -247,16 +252,19 @@ fn claimed_sql(tx: &Tx) -> String {
                               ORDER BY n.id LIMIT {TURN_MESSAGES_MAX})"
         ),
     };
+    let [revoked, edited] = ["revoke", "edit"].map(|nature| {
+        // With EXISTS, Postgres would read all revokes and edits there ever were into a table of its own.
+        format!(
+            "(SELECT 1 FROM inbound_messages t WHERE t.target_provider_message_id IS NOT NULL
+                  AND t.target_provider_message_id = m.provider_message_id AND t.nature = '{nature}'
+                  AND t.conversation_id = m.conversation_id LIMIT 1) IS NOT NULL"
+        )
+    });
     format!(
         "SELECT m.conversation_id, m.id, m.provider_message_id, m.kind, m.nature, m.text,
              m.target_provider_message_id, m.reply_to_kind, m.reply_to, m.sent_at, m.received_at, m.failures,
              c.contact_id, c.lease_token, c.mode, p.opted_out_at, a.id AS agent_id, a.version AS agent_version,
-             EXISTS (SELECT 1 FROM inbound_messages t WHERE t.conversation_id = m.conversation_id
-                     AND t.target_provider_message_id IS NOT NULL
-                     AND t.target_provider_message_id = m.provider_message_id AND t.nature = 'revoke') AS revoked,
-             EXISTS (SELECT 1 FROM inbound_messages t WHERE t.conversation_id = m.conversation_id
-                     AND t.target_provider_message_id IS NOT NULL
-                     AND t.target_provider_message_id = m.provider_message_id AND t.nature = 'edit') AS edited
+             {revoked} AS revoked, {edited} AS edited
          FROM {waiting}
          JOIN conversations c ON c.id = m.conversation_id
          JOIN contacts p ON p.id = c.contact_id
@@ -304,185 +312,4 @@ fn read_claim(row: ClaimedRow) -> Result<Claim, StoreError> {
         agent_version: row.agent_version,
         pending: vec![read_pending(row)?],
     })
-}
-
-async fn finish(tx: &mut Tx, turns: &[FinishedTurn]) -> Result<Vec<FinishOutcome>, StoreError> {
-    // If a crash of the database takes it back, the turn is taken again: none of its sends can have begun.
-    tx.together_unflushed().await?;
-    let held = let_go(tx, turns).await?;
-    let counted: Vec<&FinishedTurn> = turns.iter().filter(|turn| held.contains(&turn.conversation_id.0)).collect();
-    let mut script = Script::default();
-    let waiting = mark_messages(&mut script, &counted);
-    insert_turns(&mut script, &counted)?;
-    insert_replies(&mut script, &counted)?;
-    let waiting = script.run(tx).await?.of(waiting);
-    for turn in counted.iter().filter(|turn| !turn.effects.is_empty()) {
-        apply_effects(tx, turn).await?;
-    }
-    Ok(turns
-        .iter()
-        .map(|turn| match held.contains(&turn.conversation_id.0) {
-            true => FinishOutcome::Finished { more_pending: waiting.contains(&turn.conversation_id.0) },
-            false => FinishOutcome::Fenced,
-        })
-        .collect())
-}
-
-/// Ends the leases that are still ours; whoever lost theirs must not write anything.
-async fn let_go(tx: &mut Tx, turns: &[FinishedTurn]) -> Result<HashSet<Uuid>, StoreError> {
-    let mut rows = Rows::new("finished", &[("id", Kind::Id), ("lease_token", Kind::Whole)]);
-    let sorted: BTreeSet<(ConversationId, i64)> =
-        turns.iter().map(|turn| (turn.conversation_id, turn.lease_token)).collect();
-    sorted.into_iter().for_each(|(id, lease_token)| rows.push([id.0.into(), lease_token.into()]));
-    let mut script = Script::default();
-    let finished = script.batch(rows);
-    let held = script.ask(
-        &[finished],
-        "UPDATE conversations SET lease_until = NULL FROM finished
-         WHERE conversations.id = finished.id AND conversations.lease_token = finished.lease_token
-           AND conversations.lease_until IS NOT NULL
-         RETURNING conversations.id AS id",
-    );
-    Ok(script.run(tx).await?.of(held))
-}
-
-/// Marks the messages that the turns dealt with. Answers with the conversations in which others still wait.
-fn mark_messages(script: &mut Script<'_>, turns: &[&FinishedTurn]) -> Question {
-    const COLUMNS: &[(&str, Kind)] =
-        &[("conversation_id", Kind::Id), ("id", Kind::Id), ("state", Kind::Text), ("turn_id", Kind::Id)];
-    let mut conversations = Rows::new("dealt_with", &[("conversation_id", Kind::Id)]);
-    let mut rows = Rows::new("marks", COLUMNS);
-    for turn in turns {
-        conversations.push([turn.conversation_id.0.into()]);
-        for (message, state) in &turn.messages {
-            rows.push([turn.conversation_id.0.into(), message.0.into(), state.as_str().into(), turn.id.0.into()]);
-        }
-    }
-    let conversations = script.batch(conversations);
-    let marks = script.batch(rows);
-    script.step(
-        &[marks],
-        "UPDATE inbound_messages SET state = marks.state, turn_id = marks.turn_id FROM marks
-         WHERE inbound_messages.conversation_id = marks.conversation_id AND inbound_messages.id = marks.id",
-    );
-    script.ask(
-        &[conversations, marks],
-        "SELECT d.conversation_id AS id FROM dealt_with d
-         WHERE (SELECT 1 FROM inbound_messages m
-                WHERE m.state = 'pending' AND m.conversation_id = d.conversation_id
-                  AND m.id NOT IN (SELECT id FROM marks)
-                LIMIT 1) IS NOT NULL",
-    )
-}
-
-fn insert_turns<'a>(script: &mut Script<'a>, turns: &[&'a FinishedTurn]) -> Result<(), StoreError> {
-    const COLUMNS: &[(&str, Kind)] = &[
-        ("conversation_id", Kind::Id),
-        ("id", Kind::Id),
-        ("agent_id", Kind::Text),
-        ("agent_version", Kind::Whole),
-        ("started_at", Kind::Instant),
-        ("finished_at", Kind::Instant),
-        ("trace", Kind::Json),
-    ];
-    let mut rows = Rows::new("new_turns", COLUMNS);
-    for turn in turns {
-        rows.push([
-            turn.conversation_id.0.into(),
-            turn.id.0.into(),
-            turn.agent_id.as_str().into(),
-            turn.agent_version.into(),
-            turn.started_at.into(),
-            turn.finished_at.into(),
-            Cell::json(&turn.trace)?,
-        ]);
-    }
-    let rows = script.batch(rows);
-    script.step(
-        &[rows],
-        "INSERT INTO turns (conversation_id, id, agent_id, agent_version, started_at, finished_at, trace)
-         SELECT conversation_id, id, agent_id, agent_version, started_at, finished_at, trace FROM new_turns",
-    );
-    Ok(())
-}
-
-fn insert_replies<'a>(script: &mut Script<'a>, turns: &[&'a FinishedTurn]) -> Result<(), StoreError> {
-    const COLUMNS: &[(&str, Kind)] = &[
-        ("conversation_id", Kind::Id),
-        ("id", Kind::Id),
-        ("idempotency_key", Kind::Text),
-        ("turn_id", Kind::Id),
-        ("answers", Kind::Text),
-        ("to_kind", Kind::Text),
-        ("to_value", Kind::Text),
-        ("kind", Kind::Text),
-        ("body", Kind::Json),
-        ("ignores_opt_out", Kind::Flag),
-        ("state", Kind::Text),
-        ("created_at", Kind::Instant),
-    ];
-    let mut rows = Rows::new("replies", COLUMNS);
-    for (turn, reply) in turns.iter().flat_map(|turn| turn.replies.iter().map(move |reply| (turn, reply))) {
-        rows.push([
-            turn.conversation_id.0.into(),
-            reply.id.0.into(),
-            (&reply.idempotency_key).into(),
-            turn.id.0.into(),
-            (&reply.answers_provider_message_id).into(),
-            reply.to.kind.as_str().into(),
-            (&reply.to.value).into(),
-            reply.body.kind().into(),
-            Cell::json(&reply.body)?,
-            reply.ignores_opt_out.into(),
-            SendState::Queued.as_str().into(),
-            turn.finished_at.into(),
-        ]);
-    }
-    let rows = script.batch(rows);
-    script.step(
-        &[rows],
-        "INSERT INTO outbound_messages
-             (conversation_id, id, idempotency_key, turn_id, answers_provider_message_id, phone_number_id,
-              to_kind, to_value, kind, body, ignores_opt_out, state, attempts, resends, created_at, updated_at)
-         SELECT r.conversation_id, r.id, r.idempotency_key, r.turn_id, r.answers, c.phone_number_id,
-              r.to_kind, r.to_value, r.kind, r.body, r.ignores_opt_out, r.state, 0, 0, r.created_at, r.created_at
-         FROM replies r CROSS JOIN conversations c WHERE c.id = r.conversation_id",
-    );
-    Ok(())
-}
-
-async fn apply_effects(tx: &mut Tx, turn: &FinishedTurn) -> Result<(), StoreError> {
-    for effect in &turn.effects {
-        on!(&mut *tx, |connection, D| {
-            match effect {
-                Effect::OptOut => {
-                    sqlx::query("UPDATE contacts SET opted_out_at = coalesce(opted_out_at, $1) WHERE id = $2")
-                        .bind(Ts(turn.finished_at))
-                        .bind(turn.contact_id.0)
-                        .execute(connection)
-                        .await?
-                }
-                Effect::OptIn => {
-                    sqlx::query("UPDATE contacts SET opted_out_at = NULL WHERE id = $1")
-                        .bind(turn.contact_id.0)
-                        .execute(connection)
-                        .await?
-                }
-                Effect::EraseWords { provider_message_id } => {
-                    sqlx::query(
-                        "UPDATE inbound_messages SET text = NULL, payload = $1
-                         WHERE conversation_id = $2 AND phone_number_id =
-                             (SELECT phone_number_id FROM conversations WHERE id = $2)
-                           AND provider_message_id = $3",
-                    )
-                    .bind(Json(serde_json::json!({ "revoked": true })))
-                    .bind(turn.conversation_id.0)
-                    .bind(provider_message_id)
-                    .execute(connection)
-                    .await?
-                }
-            };
-        });
-    }
-    Ok(())
 }

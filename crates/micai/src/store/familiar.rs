@@ -1,0 +1,150 @@
+//! Familiar people: what somebody is known by, and the conversation that it led to last time. Their next message needs no
+//! look-up. The database keeps a version of who is who; what is written on the strength of memory is written only while that
+//! version is the one that memory began with.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use uuid::Uuid;
+
+use super::db::{Tx, on, row};
+use super::error::StoreError;
+use super::script::Guard;
+use crate::domain::contact::Person;
+use crate::domain::inbound::NewInbound;
+use crate::ids::ConversationId;
+
+/// People of one generation. Two generations of them take 100 MB at the very most; a hundred thousand people take 8.
+const FAMILIAR_PEOPLE_MAX: usize = 500_000;
+
+/// The statement that a guard compares with the version of a memory.
+const VERSION: &str = "SELECT version AS id FROM people_versions WHERE name = 'who_is_who'";
+
+/// What a process remembers of people, for all its lanes. It forgets by itself, which costs a look-up and no more.
+#[derive(Default)]
+pub(super) struct FamiliarPeople {
+    hashers: [RandomState; 2],
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    version: Option<Uuid>,
+    /// Counts how often everything was forgotten: what was looked up before must not be remembered after.
+    epoch: u64,
+    /// When the young one is full it takes the place of the old one.
+    generations: [HashMap<u128, Known>; 2],
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    conversation_id: ConversationId,
+    /// Hashes of name and username; zero for one that was not said.
+    names: [u32; 2],
+}
+
+/// What memory stood for when a batch began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AsOf {
+    version: Uuid,
+    epoch: u64,
+}
+
+impl AsOf {
+    /// Lets a script write only while who is who has not changed since.
+    pub fn guard(self) -> Guard {
+        Guard { sql: VERSION, expected: self.version }
+    }
+}
+
+row! { struct VersionRow { id: Uuid } }
+
+impl FamiliarPeople {
+    /// The version to work with; read from the database where memory begins anew.
+    pub async fn as_of(&self, tx: &mut Tx) -> Result<AsOf, StoreError> {
+        let epoch = {
+            let memory = self.memory();
+            if let Some(version) = memory.version {
+                return Ok(AsOf { version, epoch: memory.epoch });
+            }
+            memory.epoch
+        };
+        let row: VersionRow = on!(&mut *tx, |connection, D| sqlx::query_as(VERSION).fetch_one(connection).await?);
+        let mut memory = self.memory();
+        if memory.epoch == epoch {
+            memory.version = Some(row.id);
+        }
+        Ok(AsOf { version: row.id, epoch })
+    }
+
+    /// The conversation of somebody familiar. `None` where a look-up has to tell, or has something to learn: an identity
+    /// change, another name.
+    pub fn find(&self, as_of: AsOf, message: &NewInbound) -> Option<ConversationId> {
+        if message.identity_change.is_some() {
+            return None;
+        }
+        let key = self.key(message);
+        let memory = self.memory();
+        if memory.epoch != as_of.epoch {
+            return None;
+        }
+        let known = memory.generations.iter().find_map(|generation| generation.get(&key))?;
+        let same = |(said, known): (u32, u32)| said == 0 || said == known;
+        self.names(&message.person).into_iter().zip(known.names).all(same).then_some(known.conversation_id)
+    }
+
+    /// Remembers whom a look-up found.
+    pub fn remember(&self, as_of: AsOf, message: &NewInbound, conversation_id: ConversationId) {
+        let (key, names) = (self.key(message), self.names(&message.person));
+        let mut memory = self.memory();
+        if memory.epoch != as_of.epoch {
+            return;
+        }
+        if memory.generations[0].len() >= FAMILIAR_PEOPLE_MAX {
+            memory.generations.swap(0, 1);
+            memory.generations[0].clear();
+        }
+        memory.generations[0].insert(key, Known { conversation_id, names });
+    }
+
+    /// Who is who has changed.
+    pub fn forget(&self) {
+        let mut memory = self.memory();
+        memory.version = None;
+        memory.epoch += 1;
+        memory.generations.iter_mut().for_each(HashMap::clear);
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// 128 bits under keys that nobody outside knows: two people do not meet in it.
+    fn key(&self, message: &NewInbound) -> u128 {
+        let person = &message.person;
+        let known_by = (&person.phone, &person.bsuid, &person.parent_bsuid, &message.phone_number_id);
+        let [left, right] = [&self.hashers[0], &self.hashers[1]].map(|hasher| u128::from(hasher.hash_one(known_by)));
+        left << 64 | right
+    }
+
+    fn names(&self, person: &Person) -> [u32; 2] {
+        [self.name(&person.name), self.name(&person.username)]
+    }
+
+    fn name(&self, name: &Option<impl Hash>) -> u32 {
+        let hash = |name| u32::try_from(self.hashers[0].hash_one(name) >> 32).unwrap_or(1).max(1);
+        name.as_ref().map_or(0, hash)
+    }
+}
+
+/// Tells every process that who is who has changed, when this transaction commits.
+pub(super) async fn note_change(tx: &mut Tx, version: Uuid) -> Result<(), StoreError> {
+    on!(&mut *tx, |connection, D| {
+        sqlx::query("UPDATE people_versions SET version = $1 WHERE name = 'who_is_who'")
+            .bind(version)
+            .execute(connection)
+            .await?;
+    });
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! The one commit that ends a turn: the lease goes back, and with it everything that the turn decided.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures_util::future::BoxFuture;
+use sqlx::types::Json;
+
+use super::db::{Ts, Tx, on};
+use super::error::StoreError;
+use super::lane::Verb;
+use super::script::{Cell, Kind, Question, Rows, Script};
+use crate::domain::outbound::SendState;
+use crate::domain::turn::{Effect, FinishOutcome, FinishedTurn};
+use crate::ids::ConversationId;
+
+/// In a statement of its own, Postgres need not flush it before it answers: a turn is done again if a crash takes it back, and
+/// none of its sends can have begun. Any later commit that is flushed, such as the intent of a call, brings it along.
+pub(super) const UNFLUSHED: &str = " AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL";
+
+pub(super) struct FinishVerb;
+
+impl Verb<FinishedTurn, FinishOutcome> for FinishVerb {
+    fn run<'a>(
+        &'a self,
+        tx: &'a mut Tx,
+        turns: &'a [FinishedTurn],
+    ) -> BoxFuture<'a, Result<Vec<FinishOutcome>, StoreError>> {
+        Box::pin(finish(tx, turns))
+    }
+}
+
+async fn finish(tx: &mut Tx, turns: &[FinishedTurn]) -> Result<Vec<FinishOutcome>, StoreError> {
+    let current = current_turns(turns);
+    if current.iter().any(|turn| !turn.effects.is_empty()) {
+        tx.together_unflushed().await?;
+    }
+    let mut script = Script::default();
+    let (held, waiting) = match tx {
+        // One statement: what follows looks at who was let go.
+        Tx::Pg(..) => {
+            let held = let_go(&mut script, &current, UNFLUSHED);
+            let waiting = write_turns(&mut script, &current, "step_0")?;
+            let mut answers = script.run(tx).await?;
+            (answers.of(held), answers.of(waiting))
+        }
+        Tx::Lite(_) => {
+            let held = let_go(&mut script, &current, "");
+            let held = script.run(tx).await?.of(held);
+            let mut script = Script::default();
+            let counted: Vec<_> =
+                current.iter().copied().filter(|turn| held.contains(&turn.conversation_id.0)).collect();
+            let waiting = write_turns(&mut script, &counted, "")?;
+            let waiting = script.run(tx).await?.of(waiting);
+            (held, waiting)
+        }
+    };
+    for turn in current.iter().filter(|turn| held.contains(&turn.conversation_id.0) && !turn.effects.is_empty()) {
+        apply_effects(tx, turn).await?;
+    }
+    let tokens: HashMap<ConversationId, i64> =
+        current.iter().map(|turn| (turn.conversation_id, turn.lease_token)).collect();
+    Ok(turns
+        .iter()
+        .map(|turn| {
+            let is_current = tokens.get(&turn.conversation_id) == Some(&turn.lease_token);
+            match is_current && held.contains(&turn.conversation_id.0) {
+                true => FinishOutcome::Finished { more_pending: waiting.contains(&turn.conversation_id.0) },
+                false => FinishOutcome::Fenced,
+            }
+        })
+        .collect())
+}
+
+/// The turns that may still hold their lease: where two of a conversation meet in a batch, the older one has lost it.
+/// Sorted, so that two transactions lock the rows in the same order.
+fn current_turns(turns: &[FinishedTurn]) -> Vec<&FinishedTurn> {
+    let mut current: BTreeMap<ConversationId, &FinishedTurn> = BTreeMap::new();
+    for turn in turns {
+        let newest = current.entry(turn.conversation_id).or_insert(turn);
+        if turn.lease_token > newest.lease_token {
+            *newest = turn;
+        }
+    }
+    current.into_values().collect()
+}
+
+/// Ends the leases that are still ours; whoever lost theirs must not write anything.
+fn let_go(script: &mut Script<'_>, turns: &[&FinishedTurn], unflushed: &str) -> Question {
+    let mut rows = Rows::new("finished", &[("id", Kind::Id), ("lease_token", Kind::Whole)]);
+    turns.iter().for_each(|turn| rows.push([turn.conversation_id.0.into(), turn.lease_token.into()]));
+    let finished = script.batch(rows);
+    script.ask(
+        &[finished],
+        format!(
+            "UPDATE conversations SET lease_until = NULL FROM finished
+             WHERE conversations.id = finished.id AND conversations.lease_token = finished.lease_token
+               AND conversations.lease_until IS NOT NULL{unflushed}
+             RETURNING conversations.id AS id"
+        ),
+    )
+}
+
+/// Writes all that the turns decided, for those in `held` (a table of ids; empty: for all). Answers with the conversations in
+/// which other messages still wait.
+fn write_turns<'a>(script: &mut Script<'a>, turns: &[&'a FinishedTurn], held: &str) -> Result<Question, StoreError> {
+    let held = match held {
+        "" => String::new(),
+        // IS TRUE keeps Postgres from comparing each row with all the ids.
+        held => format!(" AND (conversation_id IN (SELECT id FROM {held})) IS TRUE"),
+    };
+    let waiting = mark_messages(script, turns, &held);
+    insert_turns(script, turns, &held)?;
+    insert_replies(script, turns, &held)?;
+    Ok(waiting)
+}
+
+/// Marks the messages that the turns dealt with. Answers with the conversations in which others still wait.
+fn mark_messages(script: &mut Script<'_>, turns: &[&FinishedTurn], held: &str) -> Question {
+    const COLUMNS: &[(&str, Kind)] =
+        &[("conversation_id", Kind::Id), ("id", Kind::Id), ("state", Kind::Text), ("turn_id", Kind::Id)];
+    let mut conversations = Rows::new("dealt_with", &[("conversation_id", Kind::Id)]);
+    let mut rows = Rows::new("marks", COLUMNS);
+    for turn in turns {
+        conversations.push([turn.conversation_id.0.into()]);
+        for (message, state) in &turn.messages {
+            rows.push([turn.conversation_id.0.into(), message.0.into(), state.as_str().into(), turn.id.0.into()]);
+        }
+    }
+    let conversations = script.batch(conversations);
+    let marks = script.batch(rows);
+    script.step(
+        &[marks],
+        format!(
+            "UPDATE inbound_messages SET state = m.state, turn_id = m.turn_id
+             FROM (SELECT conversation_id, id, state, turn_id FROM marks WHERE true{held}) m
+             WHERE inbound_messages.conversation_id = m.conversation_id AND inbound_messages.id = m.id"
+        ),
+    );
+    script.ask(
+        &[conversations, marks],
+        "SELECT d.conversation_id AS id FROM dealt_with d
+         WHERE (SELECT 1 FROM inbound_messages m
+                WHERE m.state = 'pending' AND m.conversation_id = d.conversation_id
+                  AND m.id NOT IN (SELECT id FROM marks)
+                LIMIT 1) IS NOT NULL",
+    )
+}
+
+fn insert_turns<'a>(script: &mut Script<'a>, turns: &[&'a FinishedTurn], held: &str) -> Result<(), StoreError> {
+    const COLUMNS: &[(&str, Kind)] = &[
+        ("conversation_id", Kind::Id),
+        ("id", Kind::Id),
+        ("agent_id", Kind::Text),
+        ("agent_version", Kind::Whole),
+        ("started_at", Kind::Instant),
+        ("finished_at", Kind::Instant),
+        ("trace", Kind::Json),
+    ];
+    let mut rows = Rows::new("new_turns", COLUMNS);
+    for turn in turns {
+        rows.push([
+            turn.conversation_id.0.into(),
+            turn.id.0.into(),
+            turn.agent_id.as_str().into(),
+            turn.agent_version.into(),
+            turn.started_at.into(),
+            turn.finished_at.into(),
+            Cell::json(&turn.trace)?,
+        ]);
+    }
+    let rows = script.batch(rows);
+    script.step(
+        &[rows],
+        format!(
+            "INSERT INTO turns (conversation_id, id, agent_id, agent_version, started_at, finished_at, trace)
+             SELECT conversation_id, id, agent_id, agent_version, started_at, finished_at, trace
+             FROM new_turns WHERE true{held}"
+        ),
+    );
+    Ok(())
+}
+
+fn insert_replies<'a>(script: &mut Script<'a>, turns: &[&'a FinishedTurn], held: &str) -> Result<(), StoreError> {
+    const COLUMNS: &[(&str, Kind)] = &[
+        ("conversation_id", Kind::Id),
+        ("id", Kind::Id),
+        ("idempotency_key", Kind::Text),
+        ("turn_id", Kind::Id),
+        ("answers", Kind::Text),
+        ("to_kind", Kind::Text),
+        ("to_value", Kind::Text),
+        ("kind", Kind::Text),
+        ("body", Kind::Json),
+        ("ignores_opt_out", Kind::Flag),
+        ("state", Kind::Text),
+        ("created_at", Kind::Instant),
+    ];
+    let mut rows = Rows::new("replies", COLUMNS);
+    for (turn, reply) in turns.iter().flat_map(|turn| turn.replies.iter().map(move |reply| (turn, reply))) {
+        rows.push([
+            turn.conversation_id.0.into(),
+            reply.id.0.into(),
+            (&reply.idempotency_key).into(),
+            turn.id.0.into(),
+            (&reply.answers_provider_message_id).into(),
+            reply.to.kind.as_str().into(),
+            (&reply.to.value).into(),
+            reply.body.kind().into(),
+            Cell::json(&reply.body)?,
+            reply.ignores_opt_out.into(),
+            SendState::Queued.as_str().into(),
+            turn.finished_at.into(),
+        ]);
+    }
+    let rows = script.batch(rows);
+    script.step(
+        &[rows],
+        format!(
+            "INSERT INTO outbound_messages
+                 (conversation_id, id, idempotency_key, turn_id, answers_provider_message_id, phone_number_id,
+                  to_kind, to_value, kind, body, ignores_opt_out, state, attempts, resends, created_at, updated_at)
+             SELECT r.conversation_id, r.id, r.idempotency_key, r.turn_id, r.answers, c.phone_number_id,
+                  r.to_kind, r.to_value, r.kind, r.body, r.ignores_opt_out, r.state, 0, 0, r.created_at, r.created_at
+             FROM (SELECT * FROM replies WHERE true{held}) r CROSS JOIN conversations c WHERE c.id = r.conversation_id"
+        ),
+    );
+    Ok(())
+}
+
+async fn apply_effects(tx: &mut Tx, turn: &FinishedTurn) -> Result<(), StoreError> {
+    for effect in &turn.effects {
+        on!(&mut *tx, |connection, D| {
+            match effect {
+                Effect::OptOut => {
+                    sqlx::query("UPDATE contacts SET opted_out_at = coalesce(opted_out_at, $1) WHERE id = $2")
+                        .bind(Ts(turn.finished_at))
+                        .bind(turn.contact_id.0)
+                        .execute(connection)
+                        .await?
+                }
+                Effect::OptIn => {
+                    sqlx::query("UPDATE contacts SET opted_out_at = NULL WHERE id = $1")
+                        .bind(turn.contact_id.0)
+                        .execute(connection)
+                        .await?
+                }
+                Effect::EraseWords { provider_message_id } => {
+                    sqlx::query(
+                        "UPDATE inbound_messages SET text = NULL, payload = $1
+                         WHERE conversation_id = $2 AND phone_number_id =
+                             (SELECT phone_number_id FROM conversations WHERE id = $2)
+                           AND provider_message_id = $3",
+                    )
+                    .bind(Json(serde_json::json!({ "revoked": true })))
+                    .bind(turn.conversation_id.0)
+                    .bind(provider_message_id)
+                    .execute(connection)
+                    .await?
+                }
+            };
+        });
+    }
+    Ok(())
+}
