@@ -2,10 +2,12 @@
 
 pub mod agent;
 pub mod alert;
+pub mod budget;
 pub mod contact;
 pub mod conversation;
 pub mod evidence;
 pub mod inbound;
 pub mod outbound;
 pub mod rule;
+pub mod spend;
 pub mod turn;

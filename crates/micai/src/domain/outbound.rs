@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::agent::AgentId;
 use super::contact::Address;
-use crate::ids::{ConversationId, OutboundId, TurnId};
+use super::spend::Charge;
+use crate::ids::{ContactId, ConversationId, OutboundId, TurnId};
 
 /// Where a send stands. Only the sender moves a row out of `queued` (or a status that proves an earlier attempt was
 /// accepted), only a status or the sender out of `sending`, only a status, its deadline or a person out of `unknown`.
@@ -166,6 +168,9 @@ pub struct Price {
     pub kind: Option<String>,
     /// `service`, `utility`, `marketing`, …
     pub category: Option<String>,
+    /// What that comes to by our price table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charge: Option<Charge>,
 }
 
 /// A message that a turn wants sent: intent, not yet a call.
@@ -192,12 +197,18 @@ pub struct SendCandidate {
     pub id: OutboundId,
     /// Its conversation.
     pub conversation_id: ConversationId,
+    /// Whom it is for.
+    pub contact_id: ContactId,
+    /// The agent whose words they are; none for what no agent said.
+    pub agent_id: Option<AgentId>,
     /// The number it goes out from.
     pub phone_number_id: String,
     /// Where it goes.
     pub to: Address,
     /// What it says.
     pub body: MessageBody,
+    /// What it may cost, in millionths; filled in by the sender and kept with the intent.
+    pub estimate_micros: Option<i64>,
     /// Attempts made so far.
     pub attempts: i32,
     /// Goes out although the contact is opted out.

@@ -58,7 +58,7 @@ fn open_routes() -> OpenApiRouter<HttpState> {
 }
 
 fn admin_routes() -> OpenApiRouter<HttpState> {
-    use admin::{agents, alerts, bind, conversations, outbound, rules, try_agent};
+    use admin::{agents, alerts, bind, budgets, conversations, outbound, rules, spend, try_agent};
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::read, agents::update, agents::delete))
@@ -72,6 +72,9 @@ fn admin_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(conversations::timeline))
         .routes(routes!(outbound::list))
         .routes(routes!(outbound::read))
+        .routes(routes!(budgets::list))
+        .routes(routes!(budgets::read, budgets::save, budgets::delete))
+        .routes(routes!(spend::read))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::acknowledge))
 }

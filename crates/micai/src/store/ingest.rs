@@ -103,7 +103,7 @@ impl Ingest {
         placed.people.write(&mut script, now);
         let messages = insert_messages(&mut script, &placed.messages)?;
         let released = placed.people.release_held(&mut script, now);
-        let waiting = statuses::apply(&mut script, &located)?;
+        let waiting = statuses::apply(&mut script, &located, matches!(tx, Tx::Pg(..)))?;
         self.insert_raw_events(&mut script, webhooks);
         let mut answers = script.run(tx).await?;
         credit(&mut receipts, &placed.messages, &answers.of(messages));
