@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod alert;
+pub mod audit;
 pub mod contact;
 pub mod conversation;
 pub mod evidence;

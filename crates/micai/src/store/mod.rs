@@ -5,7 +5,9 @@
 
 mod agents;
 mod alerts;
+mod audit;
 mod checkpoint;
+mod contacts;
 mod conversations;
 mod db;
 mod error;
@@ -17,6 +19,7 @@ mod outbox;
 mod people;
 mod postgres;
 mod reports;
+mod rules;
 mod script;
 mod statuses;
 mod turns;
@@ -24,15 +27,18 @@ mod unknown;
 
 use std::sync::Arc;
 
-pub use agents::{AgentRow, AgentWithRules, DeleteAgent, RuleChange};
+pub use agents::{AgentRow, AgentWithRules, DeleteAgent};
 pub use alerts::AlertView;
-pub use conversations::{BindOutcome, ConversationView, MessageView, Timeline, TranscriptEntry};
+pub use audit::AuditView;
+pub use contacts::BindOutcome;
+pub use conversations::{ConversationView, MessageView, Timeline, TranscriptEntry};
 pub use db::Location;
 pub use error::StoreError;
 pub use ingest::IngestReceipt;
 pub use migrate::{MigrationState, MigrationStatus, SchemaStatus};
 pub use outbox::Moved;
 pub use reports::{Backlog, OutboundView};
+pub use rules::RuleChange;
 
 use crate::clock::SharedClock;
 use crate::domain::inbound::WebhookFacts;
