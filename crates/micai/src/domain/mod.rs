@@ -6,4 +6,5 @@ pub mod conversation;
 pub mod inbound;
 pub mod outbound;
 pub mod rule;
+pub mod template;
 pub mod turn;
