@@ -58,7 +58,7 @@ fn open_routes() -> OpenApiRouter<HttpState> {
 }
 
 fn admin_routes() -> OpenApiRouter<HttpState> {
-    use admin::{agents, bind, conversations, outbound, rules, try_agent};
+    use admin::{agents, alerts, bind, conversations, outbound, rules, try_agent};
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::read, agents::update, agents::delete))
@@ -72,4 +72,6 @@ fn admin_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(conversations::timeline))
         .routes(routes!(outbound::list))
         .routes(routes!(outbound::read))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::acknowledge))
 }

@@ -4,6 +4,7 @@
 //! their own. No verb knows what calls it.
 
 mod agents;
+mod alerts;
 mod checkpoint;
 mod conversations;
 mod db;
@@ -24,6 +25,7 @@ mod unknown;
 use std::sync::Arc;
 
 pub use agents::{AgentRow, AgentWithRules, DeleteAgent, RuleChange};
+pub use alerts::AlertView;
 pub use conversations::{BindOutcome, ConversationView, MessageView, Timeline, TranscriptEntry};
 pub use db::Location;
 pub use error::StoreError;
