@@ -9,4 +9,5 @@ pub mod evidence;
 pub mod inbound;
 pub mod outbound;
 pub mod rule;
+pub mod template;
 pub mod turn;
