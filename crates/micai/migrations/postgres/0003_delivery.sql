@@ -16,6 +16,28 @@ CREATE TABLE alerts (
 CREATE UNIQUE INDEX alerts_open ON alerts (kind, subject) WHERE cleared_at IS NULL;
 CREATE INDEX alerts_open_id ON alerts (id) WHERE cleared_at IS NULL;
 
+-- Who changed what. Only grows: the triggers refuse everything else, from whoever it comes.
+CREATE TABLE audit_log (
+    id           uuid PRIMARY KEY NOT NULL,
+    at           timestamptz NOT NULL,
+    actor        text NOT NULL,
+    actor_name   text,
+    request_id   uuid,
+    action       text NOT NULL,
+    subject      text NOT NULL,
+    state_before jsonb,
+    state_after  jsonb
+);
+CREATE INDEX audit_log_subject ON audit_log (subject, id);
+CREATE INDEX audit_log_action ON audit_log (action, id);
+CREATE FUNCTION refuse_to_change_the_past() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% only grows: its rows are neither changed nor deleted', TG_TABLE_NAME;
+END
+$$;
+CREATE TRIGGER audit_log_only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_change_the_past();
+
 -- What a send may cost, which agent said it, and the status that settled its cost: the first one that told of a delivery
 -- and named a price.
 ALTER TABLE outbound_messages ADD COLUMN agent_id text;

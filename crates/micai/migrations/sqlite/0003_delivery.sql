@@ -16,6 +16,35 @@ CREATE TABLE alerts (
 CREATE UNIQUE INDEX alerts_open ON alerts (kind, subject) WHERE cleared_at IS NULL;
 CREATE INDEX alerts_open_id ON alerts (id) WHERE cleared_at IS NULL;
 
+-- Who changed what. Only grows: the triggers refuse everything else, from whoever it comes.
+CREATE TABLE audit_log (
+    id           BLOB PRIMARY KEY NOT NULL,
+    at           INTEGER NOT NULL,
+    actor        TEXT NOT NULL,
+    actor_name   TEXT,
+    request_id   BLOB,
+    action       TEXT NOT NULL,
+    subject      TEXT NOT NULL,
+    state_before TEXT,
+    state_after  TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX audit_log_subject ON audit_log (subject, id);
+CREATE INDEX audit_log_action ON audit_log (action, id);
+CREATE TRIGGER audit_log_is_not_updated BEFORE UPDATE ON audit_log
+BEGIN
+    SELECT RAISE(ABORT, 'audit_log only grows: its rows are neither changed nor deleted');
+END;
+CREATE TRIGGER audit_log_is_not_deleted BEFORE DELETE ON audit_log
+BEGIN
+    SELECT RAISE(ABORT, 'audit_log only grows: its rows are neither changed nor deleted');
+END;
+-- INSERT OR REPLACE would delete without asking the trigger above.
+CREATE TRIGGER audit_log_is_not_replaced BEFORE INSERT ON audit_log
+WHEN EXISTS (SELECT 1 FROM audit_log WHERE id = NEW.id)
+BEGIN
+    SELECT RAISE(ABORT, 'audit_log only grows: its rows are neither changed nor deleted');
+END;
+
 -- What a send may cost, which agent said it, and the status that settled its cost: the first one that told of a delivery
 -- and named a price.
 ALTER TABLE outbound_messages ADD COLUMN agent_id TEXT;

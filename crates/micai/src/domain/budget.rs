@@ -83,7 +83,7 @@ impl BudgetPeriod {
 }
 
 /// A budget.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Budget {
     /// The operator's name for it.
     pub id: String,

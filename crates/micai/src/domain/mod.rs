@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod alert;
+pub mod audit;
 pub mod budget;
 pub mod contact;
 pub mod conversation;
@@ -10,4 +11,5 @@ pub mod inbound;
 pub mod outbound;
 pub mod rule;
 pub mod spend;
+pub mod template;
 pub mod turn;

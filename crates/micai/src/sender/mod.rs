@@ -107,7 +107,7 @@ impl Sender {
             NextSend::Due(candidate) => *candidate,
         };
         let refusal = match policy::check(&self.policy, &candidate, self.clock.now()) {
-            Permission::Granted => match self.purse.open(&mut candidate, self.clock.now()).await? {
+            Permission::Granted => match self.purse.open(&mut candidate, None, self.clock.now()).await? {
                 None => return self.attempt(&candidate).await,
                 Some(error) => Refusal::Hold(error),
             },

@@ -10,6 +10,7 @@ use crate::clock::SharedClock;
 use crate::cost::{Basis, Category, Circumstances, PriceTable, SERVICE_PRICED_SINCE_SECONDS};
 use crate::domain::budget::{Allowance, Budget, BudgetClaim, BudgetPeriod, Reservation, SpendRequest, Spender, span};
 use crate::domain::outbound::{MessageBody, SendCandidate, SendError};
+use crate::domain::template::TemplateCategory;
 use crate::queue::{Topic, WakeQueue};
 use crate::store::{BudgetSnapshot, ReservationCursor, Store, StoreError};
 
@@ -26,12 +27,18 @@ impl Purse {
         Self { store, prices }
     }
 
-    /// Notes on a send what it may cost, and puts that aside where a budget concerns it. Gives why it must be held, if no
-    /// budget has room for it. Without a budget nothing is asked of the database.
-    pub async fn open(&self, candidate: &mut SendCandidate, now: Timestamp) -> Result<Option<SendError>, StoreError> {
+    /// Notes on a send what it may cost, and puts that aside where a budget concerns it. Gives why it must be held, if a
+    /// budget has no room for it. Without a budget nothing is written. `template` is the category of the template that the
+    /// send uses; where it is not known, it counts as the dearest.
+    pub async fn open(
+        &self,
+        candidate: &mut SendCandidate,
+        template: Option<TemplateCategory>,
+        now: Timestamp,
+    ) -> Result<Option<SendError>, StoreError> {
         let snapshot = self.store.budget_snapshot().await?;
         let country = self.prices.country_of(&candidate.to);
-        let category = category(&candidate.body);
+        let category = category(&candidate.body, template);
         let used = snapshot.free_messages_used.get(&candidate.phone_number_id).copied().unwrap_or_default();
         let estimate = self.prices.estimate(
             &country,
@@ -85,9 +92,14 @@ fn claims(snapshot: &BudgetSnapshot, candidate: &SendCandidate, country: &str, n
 }
 
 /// What a message is billed as.
-fn category(body: &MessageBody) -> Category {
-    match body {
-        MessageBody::Text { .. } => Category::Service,
+fn category(body: &MessageBody, template: Option<TemplateCategory>) -> Category {
+    match (body, template) {
+        (MessageBody::Text { .. }, _) => Category::Service,
+        (MessageBody::Template { .. }, Some(TemplateCategory::Utility)) => Category::Utility,
+        (MessageBody::Template { .. }, Some(TemplateCategory::Authentication)) => Category::Authentication,
+        (MessageBody::Template { .. }, Some(TemplateCategory::Marketing | TemplateCategory::Unknown) | None) => {
+            Category::Marketing
+        }
     }
 }
 

@@ -8,10 +8,13 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::Store;
+use super::agents::state;
 use super::alerts;
+use super::audit;
 use super::db::{Db, Ts, Tx, on, read, row};
 use super::error::StoreError;
 use crate::domain::alert::AlertKind;
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::budget::{BUDGETS_MAX, Budget, BudgetPeriod, BudgetScope};
 
 /// How old the budgets in memory may be: for so long another process's change may go unnoticed.
@@ -155,7 +158,7 @@ impl Store {
 
     /// Saves a budget under its id. What is spent of it counts on, unless it is counted by something else or in other
     /// periods now: then it begins with nothing spent. Its warnings are given anew.
-    pub async fn save_budget(&self, budget: &Budget) -> Result<SaveBudget, StoreError> {
+    pub async fn save_budget(&self, budget: &Budget, actor: &Actor) -> Result<SaveBudget, StoreError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         let before = one(&mut tx, &budget.id).await?;
@@ -182,31 +185,39 @@ impl Store {
             .execute(connection)
             .await?;
         });
+        let before = before.map(BudgetRow::budget).transpose()?;
         if let Some(before) = &before {
             clear_alerts(&mut tx, &budget.id, now).await?;
-            if !before.counts_as(budget) {
+            if !counts_alike(before, budget) {
                 forget_periods(&mut tx, &budget.id).await?;
             }
         }
+        let was = before.as_ref().map(state).transpose()?;
+        let entry = AuditEntry::new(AuditAction::BudgetSaved, &budget.id, was, Some(state(budget)?));
+        audit::record(&mut tx, &self.ids, actor, entry, now).await?;
         tx.commit().await?;
         self.budgets.forget();
         Ok(if before.is_some() { SaveBudget::Replaced } else { SaveBudget::Created })
     }
 
     /// Deletes a budget; what waited for it goes out. `false` when there is none of that id.
-    pub async fn delete_budget(&self, id: &str) -> Result<bool, StoreError> {
+    pub async fn delete_budget(&self, id: &str, actor: &Actor) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        let deleted = on!(&mut tx, |connection, D| {
-            sqlx::query("DELETE FROM budgets WHERE id = $1").bind(id).execute(connection).await?.rows_affected()
+        let Some(before) = one(&mut tx, id).await? else {
+            tx.roll_back().await;
+            return Ok(false);
+        };
+        on!(&mut tx, |connection, D| {
+            sqlx::query("DELETE FROM budgets WHERE id = $1").bind(id).execute(connection).await?;
         });
-        if deleted > 0 {
-            clear_alerts(&mut tx, id, now).await?;
-            forget_periods(&mut tx, id).await?;
-        }
+        clear_alerts(&mut tx, id, now).await?;
+        forget_periods(&mut tx, id).await?;
+        let entry = AuditEntry::new(AuditAction::BudgetDeleted, id, Some(state(&before.budget()?)?), None);
+        audit::record(&mut tx, &self.ids, actor, entry, now).await?;
         tx.commit().await?;
         self.budgets.forget();
-        Ok(deleted > 0)
+        Ok(true)
     }
 
     /// At most `limit` budgets behind `after`, by id, with what is left of them.
@@ -303,15 +314,14 @@ impl BudgetRow {
             limit_micros: self.limit_micros,
         })
     }
+}
 
-    /// Whether what is counted for this one counts for `budget`, too.
-    fn counts_as(&self, budget: &Budget) -> bool {
-        self.scope == budget.scope.as_str()
-            && self.subject == budget.subject
-            && self.period == budget.period.as_str()
-            && self.zone == budget.zone
-            && self.currency == budget.currency
-    }
+/// Whether what was counted for one counts for the other, too.
+fn counts_alike(one: &Budget, other: &Budget) -> bool {
+    let counted = |budget: &Budget| {
+        (budget.scope, budget.subject.clone(), budget.period, budget.zone.clone(), budget.currency.clone())
+    };
+    counted(one) == counted(other)
 }
 
 async fn load(db: &Db, after: &str, limit: i64) -> Result<Vec<BudgetRow>, StoreError> {

@@ -5,8 +5,10 @@
 
 mod agents;
 mod alerts;
+mod audit;
 mod budgets;
 mod checkpoint;
+mod contacts;
 mod conversations;
 mod db;
 mod error;
@@ -20,6 +22,7 @@ mod postgres;
 mod purse;
 mod reports;
 mod reserve;
+mod rules;
 mod script;
 mod spend;
 mod statuses;
@@ -28,10 +31,12 @@ mod unknown;
 
 use std::sync::Arc;
 
-pub use agents::{AgentRow, AgentWithRules, DeleteAgent, RuleChange};
+pub use agents::{AgentRow, AgentWithRules, DeleteAgent};
 pub use alerts::AlertView;
+pub use audit::AuditView;
 pub use budgets::{BudgetSnapshot, BudgetView, SaveBudget};
-pub use conversations::{BindOutcome, ConversationView, MessageView, Timeline, TranscriptEntry};
+pub use contacts::BindOutcome;
+pub use conversations::{ConversationView, MessageView, Timeline, TranscriptEntry};
 pub use db::Location;
 pub use error::StoreError;
 pub use ingest::IngestReceipt;
@@ -39,6 +44,7 @@ pub use migrate::{MigrationState, MigrationStatus, SchemaStatus};
 pub use outbox::Moved;
 pub use purse::ReservationCursor;
 pub use reports::{Backlog, OutboundView};
+pub use rules::RuleChange;
 pub use spend::{AllowanceView, SPEND_GROUPS_MAX, SpendGroup, SpendView};
 
 use crate::clock::SharedClock;

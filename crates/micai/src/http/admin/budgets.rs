@@ -9,6 +9,7 @@ use utoipa::openapi::schema::Object;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictJson, StrictQuery};
 use super::super::path::StrictPath;
 use super::super::state::HttpState;
@@ -118,17 +119,18 @@ pub async fn read(
     path = "/budgets/{id}",
     operation_id = "save_budget",
     tag = "cost",
-    params(("id" = String, Path, description = "The operator's name for it.")),
+    params(("id" = String, Path, description = "The operator's name for it."), ActorHeader),
     request_body = SaveBudgetBody,
     responses((status = 200, body = Saved, description = "Saved.")),
 )]
 pub async fn save(
     State(state): State<HttpState>,
+    AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<String>,
     StrictJson(body): StrictJson<SaveBudgetBody>,
 ) -> Result<Json<Saved>, Problem> {
     let budget = body.checked(budget_id(id)?, &state.prices)?;
-    match state.store.save_budget(&budget).await? {
+    match state.store.save_budget(&budget, &actor).await? {
         SaveBudget::Created | SaveBudget::Replaced => {
             tracing::info!(budget_id = budget.id, limit_micros = budget.limit_micros, "budget saved");
             Ok(Json(Saved { status: "ok", budget_id: budget.id }))
@@ -146,12 +148,16 @@ pub async fn save(
     path = "/budgets/{id}",
     operation_id = "delete_budget",
     tag = "cost",
-    params(("id" = String, Path, description = "The budget.")),
+    params(("id" = String, Path, description = "The budget."), ActorHeader),
     responses((status = 204, description = "Gone.")),
 )]
-pub async fn delete(State(state): State<HttpState>, StrictPath(id): StrictPath<String>) -> Result<StatusCode, Problem> {
+pub async fn delete(
+    State(state): State<HttpState>,
+    AdminActor(actor): AdminActor,
+    StrictPath(id): StrictPath<String>,
+) -> Result<StatusCode, Problem> {
     let id = budget_id(id)?;
-    match state.store.delete_budget(&id).await? {
+    match state.store.delete_budget(&id, &actor).await? {
         true => {
             tracing::info!(budget_id = id, "budget deleted");
             Ok(StatusCode::NO_CONTENT)

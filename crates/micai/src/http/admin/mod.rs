@@ -2,6 +2,7 @@
 
 pub(super) mod agents;
 pub(super) mod alerts;
+pub(super) mod audit;
 pub(super) mod bind;
 mod bounds;
 pub(super) mod budgets;
