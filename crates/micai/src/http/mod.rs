@@ -59,9 +59,7 @@ fn open_routes() -> OpenApiRouter<HttpState> {
 }
 
 fn admin_routes() -> OpenApiRouter<HttpState> {
-    use admin::{
-        agents, alerts, audit, bind, budgets, conversations, outbound, rules, spend, try_agent,
-    };
+    use admin::{agents, alerts, audit, bind, budgets, conversations, outbound, rules, spend, try_agent};
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::read, agents::update, agents::delete))
