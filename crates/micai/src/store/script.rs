@@ -126,6 +126,17 @@ impl<'a> Rows<'a> {
         self.cells.extend(row);
     }
 
+    /// Adds a row that is written in two parts.
+    pub fn push_parts<const FIRST: usize, const REST: usize>(
+        &mut self,
+        first: [Cell<'a>; FIRST],
+        rest: [Cell<'a>; REST],
+    ) {
+        debug_assert_eq!(FIRST + REST, self.columns.len(), "{}", self.name);
+        self.cells.extend(first);
+        self.cells.extend(rest);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.cells.is_empty()
     }

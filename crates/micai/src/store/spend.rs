@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Store;
 use super::db::{Ts, read, row};
 use super::error::StoreError;
-use super::script::{Kind, Rows, Script, Written};
+use super::script::{Batch, Cell, Kind, Rows, Script, Written};
 use super::statuses::Move;
 use crate::domain::budget::{BudgetPeriod, span};
 
@@ -63,9 +63,15 @@ pub struct AllowanceView {
 /// Adds what statuses settle to the spend table: those of `moves` that were the first to name a price for a delivery, which
 /// the step `moved` knows. It travels with that step.
 ///
-/// A step may not depend on another one's writing; here Postgres reads what `moved` returns, and SQLite, which runs one after
-/// the other, finds it in the table.
-pub(super) fn settle<'a>(script: &mut Script<'a>, moves: &[Move<'a>], moved: Written, is_postgres: bool) {
+/// A step may not depend on another one's writing. Here Postgres reads what `moved` returns, since a join of two batches
+/// would be a walk through one for each row of the other; and SQLite, which runs one step after the other, finds it in the
+/// table.
+pub(super) fn settle<'a>(
+    script: &mut Script<'a>,
+    moves: &[Move<'a>],
+    (batch, moved): (Batch, Written),
+    is_postgres: bool,
+) {
     const COLUMNS: &[(&str, Kind)] = &[
         ("conversation_id", Kind::Id),
         ("id", Kind::Id),
@@ -79,38 +85,31 @@ pub(super) fn settle<'a>(script: &mut Script<'a>, moves: &[Move<'a>], moved: Wri
         ("free_messages", Kind::Whole),
         ("micros", Kind::Whole),
     ];
-    let mut rows = Rows::new("charges", COLUMNS);
-    for one in moves {
-        let Some(charge) = one.charge() else { continue };
-        rows.push([
-            one.row.0.0.into(),
-            one.row.1.0.into(),
-            one.event_id.into(),
-            span(BudgetPeriod::Day, &TimeZone::UTC, one.occurred_at).starts_at.into(),
-            one.phone_number_id.into(),
-            (&charge.category).into(),
-            (&charge.country).into(),
-            (&charge.currency).into(),
-            i64::try_from(one.shard).unwrap_or_default().into(),
-            i64::from(charge.is_free).into(),
-            charge.micros.into(),
-        ]);
+    let charged = || moves.iter().filter(|one| one.charge().is_some());
+    if charged().next().is_none() {
+        return;
     }
-    let charges = script.batch(rows);
-    let first_told = match is_postgres {
-        true => format!("charges c JOIN {} o ON o.charged_by = c.charged_by", moved.name()),
-        false => "charges c CROSS JOIN outbound_messages o
-             WHERE o.conversation_id = c.conversation_id AND o.id = c.id AND o.charged_by = c.charged_by"
-            .to_owned(),
+    let (batch, first_told) = match is_postgres {
+        true => (batch, format!("SELECT * FROM {} WHERE is_first", moved.name())),
+        false => {
+            let mut rows = Rows::new("charges", COLUMNS);
+            for one in charged() {
+                let row = [one.row.0.0.into(), one.row.1.0.into(), one.event_id.into()];
+                rows.push_parts(row, charge_cells(one));
+            }
+            let found = "SELECT c.*, o.agent_id, o.estimate_micros FROM charges c CROSS JOIN outbound_messages o
+             WHERE o.conversation_id = c.conversation_id AND o.id = c.id AND o.charged_by = c.charged_by";
+            (script.batch(rows), found.to_owned())
+        }
     };
     script.step(
-        &[charges],
+        &[batch],
         format!(
             "INSERT INTO spend (day, phone_number_id, agent_id, category, country, currency, shard, messages,
                  free_messages, estimated_micros, settled_micros)
-             SELECT c.day, c.phone_number_id, coalesce(o.agent_id, ''), c.category, c.country, c.currency, c.shard,
-                 count(*), sum(c.free_messages), sum(coalesce(o.estimate_micros, c.micros)), sum(c.micros)
-             FROM {first_told}
+             SELECT t.day, t.phone_number_id, coalesce(t.agent_id, ''), t.category, t.country, t.currency, t.shard,
+                 count(*), sum(t.free_messages), sum(coalesce(t.estimate_micros, t.micros)), sum(t.micros)
+             FROM ({first_told}) t
              GROUP BY 1, 2, 3, 4, 5, 6, 7
              -- Sorted, so that two transactions lock the rows in the same order.
              ORDER BY 1, 2, 3, 4, 5, 6, 7
@@ -121,6 +120,22 @@ pub(super) fn settle<'a>(script: &mut Script<'a>, moves: &[Move<'a>], moved: Wri
                  settled_micros = spend.settled_micros + excluded.settled_micros"
         ),
     );
+}
+
+/// What a move charges, in the order of the columns from `day` on; nulls where it charges nothing.
+pub(super) fn charge_cells<'a>(one: &Move<'a>) -> [Cell<'a>; 8] {
+    let charge = one.charge();
+    let day = charge.map(|_| span(BudgetPeriod::Day, &TimeZone::UTC, one.occurred_at).starts_at);
+    [
+        day.into(),
+        one.phone_number_id.into(),
+        charge.map(|charge| charge.category.as_str()).into(),
+        charge.map(|charge| charge.country.as_str()).into(),
+        charge.map(|charge| charge.currency.as_str()).into(),
+        one.shard.into(),
+        charge.map(|charge| i64::from(charge.is_free)).into(),
+        charge.map(|charge| charge.micros).into(),
+    ]
 }
 
 row! {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::db::{Tx, row};
 use super::error::StoreError;
 use super::outbox::waiting_beside;
-use super::script::{Cell, Kind, Question, Rows, Script, Written};
+use super::script::{Batch, Cell, Kind, Question, Rows, Script, Written};
 use super::spend::{self, SPEND_SHARDS};
 use crate::domain::inbound::NewStatus;
 use crate::domain::outbound::{DeliveryStatus, Price, SendError};
@@ -42,9 +42,9 @@ pub(super) fn apply<'a>(
 ) -> Result<Question, StoreError> {
     insert_events(script, located)?;
     let moves = fold(located);
-    let (moved, waiting) = move_rows(script, &moves, is_postgres)?;
-    spend::settle(script, &moves, moved, is_postgres);
-    Ok(waiting)
+    let (rows, moved) = move_rows(script, &moves, is_postgres)?;
+    spend::settle(script, &moves, (rows, moved), is_postgres);
+    Ok(script.ask(&[rows], waiting_beside("moves")))
 }
 
 /// A status with the ledger row it speaks of; `None` for messages that somebody else sent from our number.
@@ -68,7 +68,7 @@ pub(super) struct Move<'a> {
     pub occurred_at: Timestamp,
     at: Timestamp,
     /// Which of the rows of the spend table takes what the batch settles.
-    pub shard: u128,
+    pub shard: i64,
 }
 
 impl<'a> Move<'a> {
@@ -156,7 +156,7 @@ fn insert_events<'a>(script: &mut Script<'a>, located: &[Located<'a>]) -> Result
 fn fold<'a>(located: &[Located<'a>]) -> Vec<Move<'a>> {
     let mut moves: HashMap<(ConversationId, OutboundId), Move<'a>> = HashMap::new();
     // By chance: the last digits of an id are.
-    let shard = located.first().map_or(0, |one| one.id.as_u128() % SPEND_SHARDS);
+    let shard = located.first().map_or(0, |one| i64::try_from(one.id.as_u128() % SPEND_SHARDS).unwrap_or_default());
     for one in located {
         let Some(row) = one.row else { continue };
         let next = Move {
@@ -206,8 +206,11 @@ const RANK: &str = "CASE outbound_messages.state
                    WHEN 'failed' THEN CASE WHEN outbound_messages.provider_message_id IS NULL THEN 0 ELSE 9 END
                    ELSE 0 END";
 
+/// What the step of the moves returns on Postgres, for the spend table.
 const RETURNING: &str = "
-         RETURNING outbound_messages.charged_by, outbound_messages.agent_id, outbound_messages.estimate_micros";
+         RETURNING outbound_messages.agent_id, outbound_messages.estimate_micros,
+             outbound_messages.charged_by = moves.charged_by AS is_first, moves.day, moves.phone_number_id,
+             moves.category, moves.country, moves.currency, moves.shard, moves.free_messages, moves.micros";
 
 /// Moves the rows. Any status but `failed` proves acceptance, so it also moves a row that waits for another attempt, one
 /// whose fate was unknown, and one that was given up on without an answer. `failed` after acceptance is final.
@@ -215,13 +218,12 @@ const RETURNING: &str = "
 /// The first status that tells of a delivery and names a price is remembered as the one that settles the cost, also where
 /// another one has moved the row further before: `read` may come without a price and before `delivered`.
 ///
-/// Gives the step, which on Postgres returns `charged_by`, `agent_id` and `estimate_micros` of what it changed, and the
-/// question in which of the conversations more waits to be sent.
+/// Gives the batch, and the step, which on Postgres returns what the spend table must know.
 fn move_rows<'a>(
     script: &mut Script<'a>,
     moves: &[Move<'a>],
     is_postgres: bool,
-) -> Result<(Written, Question), StoreError> {
+) -> Result<(Batch, Written), StoreError> {
     const COLUMNS: &[(&str, Kind)] = &[
         ("conversation_id", Kind::Id),
         ("id", Kind::Id),
@@ -232,10 +234,20 @@ fn move_rows<'a>(
         ("price", Kind::Json),
         ("charged_by", Kind::Id),
         ("moved_at", Kind::Instant),
+        // On Postgres alone.
+        ("day", Kind::Instant),
+        ("phone_number_id", Kind::Text),
+        ("category", Kind::Text),
+        ("country", Kind::Text),
+        ("currency", Kind::Text),
+        ("shard", Kind::Whole),
+        ("free_messages", Kind::Whole),
+        ("micros", Kind::Whole),
     ];
-    let mut rows = Rows::new("moves", COLUMNS);
+    let columns = if is_postgres { COLUMNS } else { &COLUMNS[..9] };
+    let mut rows = Rows::new("moves", columns);
     for one in moves {
-        rows.push([
+        let row = [
             one.row.0.0.into(),
             one.row.1.0.into(),
             one.status.as_str().into(),
@@ -245,7 +257,11 @@ fn move_rows<'a>(
             Cell::json_or_null(one.price)?,
             one.charge().map(|_| one.event_id).into(),
             one.at.into(),
-        ]);
+        ];
+        match is_postgres {
+            true => rows.push_parts(row, spend::charge_cells(one)),
+            false => rows.push(row),
+        }
     }
     let rows = script.batch(rows);
     let returning = if is_postgres { RETURNING } else { "" };
@@ -267,5 +283,5 @@ fn move_rows<'a>(
                     AND outbound_messages.state IN ('delivered', 'read', 'played'))){returning}"
         ),
     );
-    Ok((moved, script.ask(&[rows], waiting_beside("moves"))))
+    Ok((rows, moved))
 }

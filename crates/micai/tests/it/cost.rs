@@ -48,7 +48,8 @@ fn price(micros: i64) -> Option<Price> {
     })
 }
 
-fn priced(id: &str, kind: DeliveryStatus, micros: i64) -> NewStatus {
+/// A status with a price.
+pub fn priced(id: &str, kind: DeliveryStatus, micros: i64) -> NewStatus {
     NewStatus { price: price(micros), ..status(id, None, kind) }
 }
 
@@ -153,6 +154,14 @@ fn request(candidate: &SendCandidate, budgets: &[&Budget], now: Timestamp) -> Sp
     }
 }
 
+/// Puts money aside for a send, in a budget that has enough.
+pub async fn put_aside(world: &World, candidate: &SendCandidate) {
+    let large = budget("large", 1_000 * MICROS);
+    world.store.save_budget(&large, &actor()).await.unwrap();
+    let answer = world.store.reserve_spend(request(candidate, &[&large], world.clock.now())).await.unwrap();
+    assert_eq!(answer, Reservation::Reserved);
+}
+
 /// People write, and an answer waits for each of them.
 async fn due(world: &World, prefix: &str, people: usize) -> Vec<SendCandidate> {
     let mut candidates = Vec::new();
@@ -196,7 +205,8 @@ async fn two_processes_cannot_overspend_together(world: &World, other: &Store) {
     let day = budget("day", 3 * MICROS);
     assert_eq!(store.budget_snapshot().await.unwrap().budgets, []);
     store.save_budget(&day, &actor()).await.unwrap();
-    assert_eq!(store.budget_snapshot().await.unwrap().budgets, [day.clone()], "at once in the process that saved it");
+    let held = store.budget_snapshot().await.unwrap();
+    assert_eq!(held.budgets, std::slice::from_ref(&day), "at once in the process that saved it");
     let sends = due(world, "7", 10).await;
     let now = world.clock.now();
     let ask = |(position, candidate): (usize, &SendCandidate)| {
@@ -457,4 +467,35 @@ async fn a_failed_send_gives_its_money_back_and_each_contact_has_its_own() {
         })
         .await;
     stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_price_table_with_faults_stops_the_start_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let prices = folder.path().join("prices.csv");
+    let start = async |text: Option<&[u8]>| {
+        if let Some(text) = text {
+            std::fs::write(&prices, text).unwrap();
+        }
+        let changes = [("prices_file", prices.to_str().unwrap())];
+        let settings = crate::harness::settings(&folder.path().join("micai.db"), "http://127.0.0.1:9", &changes);
+        let environment = settings.into_iter().map(|(key, value)| (crate::harness::variable(&key), value));
+        let config = micai::config::Config::load(environment, None).unwrap();
+        let clock = Arc::new(micai::clock::SystemClock);
+        let chance = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(1);
+        match micai::app::App::start(&config, micai::app::Roles::SERVE, clock, chance).await {
+            Ok(app) => {
+                app.stop().await;
+                String::new()
+            }
+            Err(error) => format!("{error:#}"),
+        }
+    };
+    let said = start(None).await;
+    assert!(said.contains("MICAI_PRICES_FILE names") && said.contains("cannot be read"), "{said}");
+    let said = start(Some(b"Market,Currency,Marketing,Utility,Authentication\nOther,USD,1,a lot,1\n")).await;
+    assert!(said.contains("prices.csv, line 2: utility of Other is \"a lot\""), "{said}");
+    assert!(start(Some(&[0xff; 100])).await.contains("UTF-8"));
+    assert!(start(Some(&vec![b'#'; 300_000])).await.contains("over 262144 bytes"));
+    assert_eq!(start(Some(b"Market,Currency,Marketing,Utility,Authentication\nOther,USD,1,1,1\n")).await, "");
 }
