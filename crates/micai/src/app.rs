@@ -1,5 +1,7 @@
 //! The platform put together: which parts a process runs, from the settings to running tasks and back to silence.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::agent::triggers::Gate;
 use crate::clock::SharedClock;
 use crate::config::{Config, DatabaseUrl};
+use crate::cost::{PRICES_FILE_BYTES_MAX, PriceTable};
 use crate::http::server::{Drained, ServerLimits};
 use crate::http::{HttpState, server};
 use crate::ids::Ids;
@@ -23,6 +26,7 @@ use crate::ingest::Ingest;
 use crate::queue::{MemoryQueue, RedisQueue, RedisQueueSettings, UnheardQueue, WakeQueue};
 use crate::redis_link::RedisServer;
 use crate::sender::policy::Policy;
+use crate::sender::purse;
 use crate::sender::reconcile::{self, ReconcileLimits};
 use crate::sender::{Sender, SenderLimits};
 use crate::shared::{InProcess, Shared, SharedRedis};
@@ -84,6 +88,7 @@ impl App {
     /// # Errors
     /// A sentence about what could not be opened or understood.
     pub async fn start(config: &Config, roles: Roles, clock: SharedClock, mut chance: StdRng) -> anyhow::Result<Self> {
+        let prices = Arc::new(open_prices(config)?);
         let ids = Arc::new(Ids::from_rng(StdRng::from_rng(&mut chance)));
         let store = open_store(config, ids.clone(), clock.clone()).await?;
         store.migrate().await.context("the database schema could not be brought up to date")?;
@@ -107,13 +112,14 @@ impl App {
         let gate = Arc::new(Gate::new(config.require_invoke_prefix, &config.invoke_prefixes));
         if roles.worker {
             app.start_worker(config, &clock, ids, gate.clone());
-            app.start_sender(config, &clock, StdRng::from_rng(&mut chance))?;
+            app.start_sender(config, &clock, &prices, StdRng::from_rng(&mut chance))?;
         }
         if roles.scheduler {
             app.start_reconciliation(config, &clock);
+            app.start_budgets(config, &clock, &prices);
         }
         if roles.api {
-            app.start_http(config, clock, gate).await?;
+            app.start_http(config, clock, gate, prices).await?;
         }
         Ok(app)
     }
@@ -177,7 +183,13 @@ impl App {
         )));
     }
 
-    fn start_sender(&mut self, config: &Config, clock: &SharedClock, dice: StdRng) -> anyhow::Result<()> {
+    fn start_sender(
+        &mut self,
+        config: &Config,
+        clock: &SharedClock,
+        prices: &Arc<PriceTable>,
+        dice: StdRng,
+    ) -> anyhow::Result<()> {
         let transport = CloudApi::new(CloudApiConfig {
             base_url: config.whatsapp_api_url.clone(),
             api_version: config.whatsapp_api_version.clone(),
@@ -198,7 +210,8 @@ impl App {
             ),
         };
         let (store, queue) = (self.store.clone(), self.queue.clone());
-        let sender = Sender::new(store, queue, Arc::new(transport), clock.clone(), policy, limits, dice);
+        let rules = (policy, prices.clone());
+        let sender = Sender::new(store, queue, Arc::new(transport), clock.clone(), rules, limits, dice);
         self.loops.push(tokio::spawn(sender.run(self.tasks.clone(), self.stop.clone())));
         Ok(())
     }
@@ -213,13 +226,31 @@ impl App {
         self.loops.push(tokio::spawn(reconcile::run(store, queue, clock.clone(), limits, self.stop.clone())));
     }
 
-    async fn start_http(&mut self, config: &Config, clock: SharedClock, gate: Arc<Gate>) -> anyhow::Result<()> {
+    fn start_budgets(&mut self, config: &Config, clock: &SharedClock, prices: &PriceTable) {
+        self.loops.push(tokio::spawn(purse::run(
+            self.store.clone(),
+            self.queue.clone(),
+            clock.clone(),
+            prices.currency().to_owned(),
+            seconds(config.sweep_interval_seconds),
+            self.stop.clone(),
+        )));
+    }
+
+    async fn start_http(
+        &mut self,
+        config: &Config,
+        clock: SharedClock,
+        gate: Arc<Gate>,
+        prices: Arc<PriceTable>,
+    ) -> anyhow::Result<()> {
         let ingest = Ingest::new(
             self.store.clone(),
             self.queue.clone(),
             clock.clone(),
             config.whatsapp_app_secret.clone(),
             config.webhook_items_max,
+            prices.clone(),
         );
         let router = crate::http::router(HttpState {
             store: self.store.clone(),
@@ -227,6 +258,7 @@ impl App {
             shared: self.shared.clone(),
             ingest,
             clock,
+            prices,
             verify_token: config.whatsapp_verify_token.clone(),
             admin_api_key: config.admin_api_key.clone(),
             gate,
@@ -266,6 +298,24 @@ pub async fn open_store(config: &Config, ids: Arc<Ids>, clock: SharedClock) -> a
     Store::open(&location, ids, clock)
         .await
         .with_context(|| format!("the database {} could not be opened", config.database_url.shown()))
+}
+
+/// The price table that the settings name, else the one that is compiled in.
+fn open_prices(config: &Config) -> anyhow::Result<PriceTable> {
+    let Some(path) = &config.prices_file else { return Ok(PriceTable::compiled_in()?) };
+    let shown = path.display();
+    let file = File::open(path)
+        .with_context(|| format!("MICAI_PRICES_FILE names {shown}, which cannot be read: make it, or mend the path"))?;
+    let mut text = String::new();
+    // One byte more than allowed, which tells that there is more.
+    file.take(PRICES_FILE_BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .with_context(|| format!("MICAI_PRICES_FILE names {shown}, which cannot be read as UTF-8 text"))?;
+    anyhow::ensure!(
+        u64::try_from(text.len()).unwrap_or(u64::MAX) <= PRICES_FILE_BYTES_MAX,
+        "MICAI_PRICES_FILE names {shown}, which is over {PRICES_FILE_BYTES_MAX} bytes: that is no rate card"
+    );
+    Ok(PriceTable::parse(&text, &shown.to_string())?)
 }
 
 /// The queue and what else processes share: through Redis when the settings name one, else in this process.

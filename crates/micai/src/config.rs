@@ -62,6 +62,7 @@ pub struct Config {
     pub invoke_prefixes: Vec<String>,
     pub freeform_window_hours: u32,
     pub unknown_send_deadline_seconds: u64,
+    pub prices_file: Option<PathBuf>,
 
     pub admin_api_key: Option<SecretString>,
     pub page_rows_max: usize,
@@ -211,6 +212,7 @@ impl Config {
             freeform_window_hours: from.open_key("freeform_window_hours", parse::whole(1..=24, "hours"))?,
             unknown_send_deadline_seconds: from
                 .open_key("unknown_send_deadline_seconds", parse::whole(1..=86_400, "seconds"))?,
+            prices_file: from.open_key("prices_file", parse::optional_path)?,
 
             admin_api_key: from.secret_key("admin_api_key", parse::optional_secret)?,
             page_rows_max: from.open_key("page_rows_max", parse::whole(1..=1_000, "rows"))?,

@@ -11,3 +11,116 @@ CREATE TABLE people_versions (
     version uuid NOT NULL
 );
 INSERT INTO people_versions (name, version) VALUES ('who_is_who', '00000000-0000-0000-0000-000000000000');
+
+-- What somebody must look at: one open row for each kind and subject, which counts.
+CREATE TABLE alerts (
+    id              uuid PRIMARY KEY NOT NULL,
+    kind            text NOT NULL,
+    subject         text NOT NULL,
+    severity        text NOT NULL,
+    sentence        text NOT NULL,
+    evidence        jsonb NOT NULL,
+    times           bigint NOT NULL,
+    raised_at       timestamptz NOT NULL,
+    last_raised_at  timestamptz NOT NULL,
+    acknowledged_at timestamptz,
+    acknowledged_by text,
+    cleared_at      timestamptz
+);
+CREATE UNIQUE INDEX alerts_open ON alerts (kind, subject) WHERE cleared_at IS NULL;
+CREATE INDEX alerts_open_id ON alerts (id) WHERE cleared_at IS NULL;
+
+-- Who changed what. Only grows: the triggers refuse everything else, from whoever it comes.
+CREATE TABLE audit_log (
+    id           uuid PRIMARY KEY NOT NULL,
+    at           timestamptz NOT NULL,
+    actor        text NOT NULL,
+    actor_name   text,
+    request_id   uuid,
+    action       text NOT NULL,
+    subject      text NOT NULL,
+    state_before jsonb,
+    state_after  jsonb
+);
+CREATE INDEX audit_log_subject ON audit_log (subject, id);
+CREATE INDEX audit_log_action ON audit_log (action, id);
+CREATE FUNCTION refuse_to_change_the_past() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% only grows: its rows are neither changed nor deleted', TG_TABLE_NAME;
+END
+$$;
+CREATE TRIGGER audit_log_only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_change_the_past();
+
+-- What a send may cost, which agent said it, and the status that settled its cost: the first one that told of a delivery
+-- and named a price.
+ALTER TABLE outbound_messages ADD COLUMN agent_id text;
+ALTER TABLE outbound_messages ADD COLUMN estimate_micros bigint;
+ALTER TABLE outbound_messages ADD COLUMN charged_by uuid;
+
+-- What delivered messages cost, by day (UTC). Each key has several rows, which are added up: whoever settles takes one of
+-- them by chance, so that two of them seldom wait for each other.
+CREATE TABLE spend (
+    day              timestamptz NOT NULL,
+    phone_number_id  text NOT NULL,
+    agent_id         text NOT NULL,
+    category         text NOT NULL,
+    country          text NOT NULL,
+    currency         text NOT NULL,
+    shard            bigint NOT NULL,
+    messages         bigint NOT NULL,
+    free_messages    bigint NOT NULL,
+    estimated_micros bigint NOT NULL,
+    settled_micros   bigint NOT NULL,
+    PRIMARY KEY (day, phone_number_id, agent_id, category, country, currency, shard)
+);
+
+CREATE TABLE budgets (
+    id           text PRIMARY KEY NOT NULL,
+    scope        text NOT NULL,
+    subject      text,
+    period       text NOT NULL,
+    zone         text,
+    currency     text NOT NULL,
+    limit_micros bigint NOT NULL,
+    created_at   timestamptz NOT NULL,
+    updated_at   timestamptz NOT NULL
+);
+
+-- What is spent of a budget, and put aside for what is on its way. The row without a budget's id counts a number's free
+-- messages of a month, in messages.
+CREATE TABLE budget_periods (
+    budget_id   text NOT NULL,
+    subject     text NOT NULL,
+    starts_at   timestamptz NOT NULL,
+    ends_at     timestamptz NOT NULL,
+    reserved    bigint NOT NULL,
+    spent       bigint NOT NULL,
+    warned_at   timestamptz,
+    exceeded_at timestamptz,
+    PRIMARY KEY (budget_id, subject, starts_at)
+);
+CREATE INDEX budget_periods_end ON budget_periods (ends_at);
+
+-- What is put aside: a row for each budget that a send counts against, until its fate is known.
+CREATE TABLE spend_reservations (
+    conversation_id uuid NOT NULL,
+    outbound_id     uuid NOT NULL,
+    budget_id       text NOT NULL,
+    subject         text NOT NULL,
+    starts_at       timestamptz NOT NULL,
+    amount          bigint NOT NULL,
+    PRIMARY KEY (conversation_id, outbound_id, budget_id)
+);
+CREATE INDEX spend_reservations_budget ON spend_reservations (budget_id);
+
+-- Sends that wait for a budget.
+CREATE TABLE budget_holds (
+    budget_id       text NOT NULL,
+    subject         text NOT NULL,
+    outbound_id     uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    micros          bigint NOT NULL,
+    currency        text NOT NULL,
+    PRIMARY KEY (budget_id, subject, outbound_id)
+);

@@ -5,3 +5,123 @@ CREATE TABLE people_versions (
     version BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 INSERT INTO people_versions (name, version) VALUES ('who_is_who', zeroblob(16));
+
+-- What somebody must look at: one open row for each kind and subject, which counts.
+CREATE TABLE alerts (
+    id              BLOB PRIMARY KEY NOT NULL,
+    kind            TEXT NOT NULL,
+    subject         TEXT NOT NULL,
+    severity        TEXT NOT NULL,
+    sentence        TEXT NOT NULL,
+    evidence        TEXT NOT NULL,
+    times           INTEGER NOT NULL,
+    raised_at       INTEGER NOT NULL,
+    last_raised_at  INTEGER NOT NULL,
+    acknowledged_at INTEGER,
+    acknowledged_by TEXT,
+    cleared_at      INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX alerts_open ON alerts (kind, subject) WHERE cleared_at IS NULL;
+CREATE INDEX alerts_open_id ON alerts (id) WHERE cleared_at IS NULL;
+
+-- Who changed what. Only grows: the triggers refuse everything else, from whoever it comes.
+CREATE TABLE audit_log (
+    id           BLOB PRIMARY KEY NOT NULL,
+    at           INTEGER NOT NULL,
+    actor        TEXT NOT NULL,
+    actor_name   TEXT,
+    request_id   BLOB,
+    action       TEXT NOT NULL,
+    subject      TEXT NOT NULL,
+    state_before TEXT,
+    state_after  TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX audit_log_subject ON audit_log (subject, id);
+CREATE INDEX audit_log_action ON audit_log (action, id);
+CREATE TRIGGER audit_log_is_not_updated BEFORE UPDATE ON audit_log
+BEGIN
+    SELECT RAISE(ABORT, 'audit_log only grows: its rows are neither changed nor deleted');
+END;
+CREATE TRIGGER audit_log_is_not_deleted BEFORE DELETE ON audit_log
+BEGIN
+    SELECT RAISE(ABORT, 'audit_log only grows: its rows are neither changed nor deleted');
+END;
+-- INSERT OR REPLACE would delete without asking the trigger above.
+CREATE TRIGGER audit_log_is_not_replaced BEFORE INSERT ON audit_log
+WHEN EXISTS (SELECT 1 FROM audit_log WHERE id = NEW.id)
+BEGIN
+    SELECT RAISE(ABORT, 'audit_log only grows: its rows are neither changed nor deleted');
+END;
+
+-- What a send may cost, which agent said it, and the status that settled its cost: the first one that told of a delivery
+-- and named a price.
+ALTER TABLE outbound_messages ADD COLUMN agent_id TEXT;
+ALTER TABLE outbound_messages ADD COLUMN estimate_micros INTEGER;
+ALTER TABLE outbound_messages ADD COLUMN charged_by BLOB;
+
+-- What delivered messages cost, by day (UTC). Each key has several rows, which are added up: whoever settles takes one of
+-- them by chance, so that two of them seldom wait for each other.
+CREATE TABLE spend (
+    day              INTEGER NOT NULL,
+    phone_number_id  TEXT NOT NULL,
+    agent_id         TEXT NOT NULL,
+    category         TEXT NOT NULL,
+    country          TEXT NOT NULL,
+    currency         TEXT NOT NULL,
+    shard            INTEGER NOT NULL,
+    messages         INTEGER NOT NULL,
+    free_messages    INTEGER NOT NULL,
+    estimated_micros INTEGER NOT NULL,
+    settled_micros   INTEGER NOT NULL,
+    PRIMARY KEY (day, phone_number_id, agent_id, category, country, currency, shard)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE budgets (
+    id           TEXT PRIMARY KEY NOT NULL,
+    scope        TEXT NOT NULL,
+    subject      TEXT,
+    period       TEXT NOT NULL,
+    zone         TEXT,
+    currency     TEXT NOT NULL,
+    limit_micros INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What is spent of a budget, and put aside for what is on its way. The row without a budget's id counts a number's free
+-- messages of a month, in messages.
+CREATE TABLE budget_periods (
+    budget_id   TEXT NOT NULL,
+    subject     TEXT NOT NULL,
+    starts_at   INTEGER NOT NULL,
+    ends_at     INTEGER NOT NULL,
+    reserved    INTEGER NOT NULL,
+    spent       INTEGER NOT NULL,
+    warned_at   INTEGER,
+    exceeded_at INTEGER,
+    PRIMARY KEY (budget_id, subject, starts_at)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX budget_periods_end ON budget_periods (ends_at);
+
+-- What is put aside: a row for each budget that a send counts against, until its fate is known.
+CREATE TABLE spend_reservations (
+    conversation_id BLOB NOT NULL,
+    outbound_id     BLOB NOT NULL,
+    budget_id       TEXT NOT NULL,
+    subject         TEXT NOT NULL,
+    starts_at       INTEGER NOT NULL,
+    amount          INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, outbound_id, budget_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX spend_reservations_budget ON spend_reservations (budget_id);
+
+-- Sends that wait for a budget.
+CREATE TABLE budget_holds (
+    budget_id       TEXT NOT NULL,
+    subject         TEXT NOT NULL,
+    outbound_id     BLOB NOT NULL,
+    conversation_id BLOB NOT NULL,
+    micros          INTEGER NOT NULL,
+    currency        TEXT NOT NULL,
+    PRIMARY KEY (budget_id, subject, outbound_id)
+) STRICT, WITHOUT ROWID;

@@ -123,6 +123,17 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// A file; empty means "none".
+pub(super) fn optional_path(text: &str) -> Parsed<Option<PathBuf>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if text.trim() != text || text.chars().any(char::is_control) {
+        return Err("it must be the path of a file, without white space at its ends".to_owned());
+    }
+    Ok(Some(PathBuf::from(text)))
+}
+
 /// Words with commas between; none is allowed, an empty one is not.
 pub(super) fn prefixes(text: &str) -> Parsed<Vec<String>> {
     if text.trim().is_empty() {

@@ -3,8 +3,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::agent::AgentId;
 use super::contact::Address;
-use crate::ids::{ConversationId, OutboundId, TurnId};
+use super::spend::Charge;
+use super::template::TemplateUse;
+use crate::ids::{ContactId, ConversationId, OutboundId, TurnId};
 
 /// Where a send stands. Only the sender moves a row out of `queued` (or a status that proves an earlier attempt was
 /// accepted), only a status or the sender out of `sending`, only a status, its deadline or a person out of `unknown`.
@@ -133,6 +136,14 @@ pub enum MessageBody {
         /// The words.
         text: String,
     },
+    /// A template that WhatsApp has approved: may be sent outside the window, too.
+    Template {
+        /// Which one, with what filled in.
+        template: Box<TemplateUse>,
+        /// What it says, as far as that was known when it was written: for people who read along.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
 }
 
 impl MessageBody {
@@ -140,6 +151,23 @@ impl MessageBody {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Text { .. } => "text",
+            Self::Template { .. } => "template",
+        }
+    }
+
+    /// The words that the person reads, as far as they are known.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text { text } => Some(text),
+            Self::Template { text, .. } => text.as_deref(),
+        }
+    }
+
+    /// The template that it is.
+    pub fn template(&self) -> Option<&TemplateUse> {
+        match self {
+            Self::Text { .. } => None,
+            Self::Template { template, .. } => Some(template),
         }
     }
 }
@@ -166,6 +194,9 @@ pub struct Price {
     pub kind: Option<String>,
     /// `service`, `utility`, `marketing`, …
     pub category: Option<String>,
+    /// What that comes to by our price table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charge: Option<Charge>,
 }
 
 /// A message that a turn wants sent: intent, not yet a call.
@@ -192,12 +223,18 @@ pub struct SendCandidate {
     pub id: OutboundId,
     /// Its conversation.
     pub conversation_id: ConversationId,
+    /// Whom it is for.
+    pub contact_id: ContactId,
+    /// The agent whose words they are; none for what no agent said.
+    pub agent_id: Option<AgentId>,
     /// The number it goes out from.
     pub phone_number_id: String,
     /// Where it goes.
     pub to: Address,
     /// What it says.
     pub body: MessageBody,
+    /// What it may cost, in millionths; filled in by the sender and kept with the intent.
+    pub estimate_micros: Option<i64>,
     /// Attempts made so far.
     pub attempts: i32,
     /// Goes out although the contact is opted out.

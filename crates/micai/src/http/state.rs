@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use super::error::Problem;
 use crate::agent::triggers::Gate;
 use crate::clock::SharedClock;
+use crate::cost::PriceTable;
 use crate::ingest::Ingest;
 use crate::queue::WakeQueue;
 use crate::shared::Shared;
@@ -29,6 +30,8 @@ pub struct HttpState {
     pub ingest: Ingest,
     /// The present.
     pub clock: SharedClock,
+    /// What messages cost.
+    pub prices: Arc<PriceTable>,
     /// The word that Meta repeats when it checks the webhook address; none means that no check succeeds.
     pub verify_token: Option<SecretString>,
     /// What `x-admin-key` must hold; none means that everything under `/admin` is closed.

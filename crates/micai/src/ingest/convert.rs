@@ -299,6 +299,7 @@ fn read_status(status: &StatusUpdate, now: Timestamp) -> Result<NewStatus, Strin
             model: pricing.pricing_model.as_deref().map(|word| clean(word, WORD_CHARACTERS_MAX)),
             kind: pricing.kind.as_deref().map(|word| clean(word, WORD_CHARACTERS_MAX)),
             category: pricing.category.as_deref().map(|word| clean(word, WORD_CHARACTERS_MAX)),
+            charge: None,
         }),
     })
 }

@@ -12,6 +12,7 @@ use whatsapp::signature::{self, SignatureError};
 use whatsapp::webhook;
 
 use crate::clock::SharedClock;
+use crate::cost::PriceTable;
 use crate::domain::inbound::{RawEvent, WebhookFacts};
 use crate::queue::{Topic, WakeQueue};
 use crate::store::{IngestReceipt, Store, StoreError};
@@ -26,6 +27,7 @@ pub struct Ingest {
     clock: SharedClock,
     secrets: Arc<[SecretString]>,
     items_max: usize,
+    prices: Arc<PriceTable>,
 }
 
 /// Why a webhook was not taken in.
@@ -44,15 +46,16 @@ pub enum IngestError {
 
 impl Ingest {
     /// `secrets` are all app secrets that may have signed; none means that nothing is taken in. `items_max` is how
-    /// many items of one webhook share a transaction.
+    /// many items of one webhook share a transaction. `prices` say what statuses mean in money.
     pub fn new(
         store: Store,
         queue: Arc<dyn WakeQueue>,
         clock: SharedClock,
         secrets: Vec<SecretString>,
         items_max: usize,
+        prices: Arc<PriceTable>,
     ) -> Self {
-        Self { store, queue, clock, secrets: secrets.into(), items_max }
+        Self { store, queue, clock, secrets: secrets.into(), items_max, prices }
     }
 
     /// Takes one webhook in and returns how many of its messages were new to us.
@@ -61,13 +64,23 @@ impl Ingest {
     /// See [`IngestError`]. On an error nothing counts as taken in, and the sender must come back.
     pub async fn take(&self, signature: Option<&str>, body: &[u8]) -> Result<usize, IngestError> {
         signature::verify(&self.secrets, signature, body)?;
-        let facts = convert::facts(webhook::parse(body)?, self.clock.now());
+        let mut facts = convert::facts(webhook::parse(body)?, self.clock.now());
+        self.price(&mut facts);
         let mut new_messages = 0;
         for part in convert::split(facts, self.items_max) {
             new_messages += self.commit(part).await?;
         }
         crate::crash::point("ingest");
         Ok(new_messages)
+    }
+
+    /// WhatsApp names the bracket of a price and not the amount.
+    fn price(&self, facts: &mut WebhookFacts) {
+        for status in &mut facts.statuses {
+            if let Some(price) = &mut status.price {
+                price.charge = Some(self.prices.charge(&status.person, price));
+            }
+        }
     }
 
     /// Commits facts. Facts that the database refuses are committed one by one, and what is refused even alone is kept

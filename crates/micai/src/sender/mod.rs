@@ -1,6 +1,7 @@
 //! The sender: claims a conversation's outbox in order, asks policy, writes the intent, calls, settles.
 
 pub mod policy;
+pub mod purse;
 pub mod reconcile;
 pub mod retry;
 
@@ -12,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::SharedClock;
+use crate::cost::PriceTable;
 use crate::domain::outbound::{AttemptOutcome, NextSend, Refusal, SendCandidate, Settlement};
 use crate::ids::ConversationId;
 use crate::queue::{Topic, WakeQueue, dispatch};
 use crate::store::{Moved, Store, StoreError};
 use crate::transport::CloudApi;
 use policy::{Permission, Policy};
+use purse::Purse;
 
 /// How long the sender leaves a conversation alone when the database is not available.
 const DATABASE_PAUSE_SECONDS: i64 = 2;
@@ -47,22 +50,24 @@ pub struct Sender {
     transport: Arc<CloudApi>,
     clock: SharedClock,
     policy: Policy,
+    purse: Purse,
     limits: SenderLimits,
     dice: Arc<Mutex<StdRng>>,
 }
 
 impl Sender {
-    /// A sender; `dice` decides about jitter.
+    /// A sender; `policy` and `prices` decide what may go out, `dice` about jitter.
     pub fn new(
         store: Store,
         queue: Arc<dyn WakeQueue>,
         transport: Arc<CloudApi>,
         clock: SharedClock,
-        policy: Policy,
+        (policy, prices): (Policy, Arc<PriceTable>),
         limits: SenderLimits,
         dice: StdRng,
     ) -> Self {
-        Self { store, queue, transport, clock, policy, limits, dice: Arc::new(Mutex::new(dice)) }
+        let purse = Purse::new(store.clone(), prices);
+        Self { store, queue, transport, clock, policy, purse, limits, dice: Arc::new(Mutex::new(dice)) }
     }
 
     /// Serves conversations until `stop` is cancelled; calls under way are finished by `tasks`.
@@ -96,13 +101,16 @@ impl Sender {
     }
 
     async fn step(&self, conversation: ConversationId) -> Result<Step, StoreError> {
-        let candidate = match self.store.next_send(conversation, self.limits.unknown_deadline_seconds).await? {
+        let mut candidate = match self.store.next_send(conversation, self.limits.unknown_deadline_seconds).await? {
             NextSend::Nothing | NextSend::Busy => return Ok(Step::Idle),
             NextSend::WaitUntil(instant) => return Ok(Step::Wait(instant)),
             NextSend::Due(candidate) => *candidate,
         };
         let refusal = match policy::check(&self.policy, &candidate, self.clock.now()) {
-            Permission::Granted => return self.attempt(&candidate).await,
+            Permission::Granted => match self.purse.open(&mut candidate, None, self.clock.now()).await? {
+                None => return self.attempt(&candidate).await,
+                Some(error) => Refusal::Hold(error),
+            },
             Permission::Suppress => Refusal::Suppress { request: self.transport.preview(&candidate) },
             Permission::Hold(error) => Refusal::Hold(error),
             Permission::Cancel(error) => Refusal::Cancel(error),

@@ -73,9 +73,12 @@ mod tests {
         SendCandidate {
             id: ids.outbound(now),
             conversation_id: ids.conversation(now),
+            contact_id: ids.contact(now),
+            agent_id: None,
             phone_number_id: "1".to_owned(),
             to: Address { kind: AddressKind::Phone, value: "551".to_owned() },
             body: MessageBody::Text { text: "hello".to_owned() },
+            estimate_micros: None,
             attempts: 0,
             ignores_opt_out: false,
             last_inbound_at: last_inbound_seconds_ago.map(|ago| now - SignedDuration::from_secs(ago)),

@@ -186,6 +186,7 @@ fn insert_replies<'a>(script: &mut Script<'a>, turns: &[&'a FinishedTurn], held:
         ("id", Kind::Id),
         ("idempotency_key", Kind::Text),
         ("turn_id", Kind::Id),
+        ("agent_id", Kind::Text),
         ("answers", Kind::Text),
         ("to_kind", Kind::Text),
         ("to_value", Kind::Text),
@@ -202,6 +203,7 @@ fn insert_replies<'a>(script: &mut Script<'a>, turns: &[&'a FinishedTurn], held:
             reply.id.0.into(),
             (&reply.idempotency_key).into(),
             turn.id.0.into(),
+            turn.agent_id.as_str().into(),
             (&reply.answers_provider_message_id).into(),
             reply.to.kind.as_str().into(),
             (&reply.to.value).into(),
@@ -217,9 +219,9 @@ fn insert_replies<'a>(script: &mut Script<'a>, turns: &[&'a FinishedTurn], held:
         &[rows],
         format!(
             "INSERT INTO outbound_messages
-                 (conversation_id, id, idempotency_key, turn_id, answers_provider_message_id, phone_number_id,
+                 (conversation_id, id, idempotency_key, turn_id, agent_id, answers_provider_message_id, phone_number_id,
                   to_kind, to_value, kind, body, ignores_opt_out, state, attempts, resends, created_at, updated_at)
-             SELECT r.conversation_id, r.id, r.idempotency_key, r.turn_id, r.answers, c.phone_number_id,
+             SELECT r.conversation_id, r.id, r.idempotency_key, r.turn_id, r.agent_id, r.answers, c.phone_number_id,
                   r.to_kind, r.to_value, r.kind, r.body, r.ignores_opt_out, r.state, 0, 0, r.created_at, r.created_at
              FROM (SELECT * FROM replies WHERE true{held}) r CROSS JOIN conversations c WHERE c.id = r.conversation_id"
         ),

@@ -108,7 +108,7 @@ impl Ingest {
         placed.people.write(&mut script, now);
         let messages = insert_messages(&mut script, &placed.messages)?;
         let released = placed.people.release_held(tx, &mut script, now);
-        let waiting = statuses::apply(&mut script, &located)?;
+        let waiting = statuses::apply(&mut script, &located, matches!(tx, Tx::Pg(..)))?;
         self.insert_raw_events(&mut script, webhooks);
         let mut answers = script.run(tx).await.inspect_err(|_| self.familiar.forget())?;
         credit(&mut receipts, &placed.messages, &answers.of(messages));

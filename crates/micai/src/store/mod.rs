@@ -4,7 +4,11 @@
 //! their own. No verb knows what calls it.
 
 mod agents;
+mod alerts;
+mod audit;
+mod budgets;
 mod checkpoint;
+mod contacts;
 mod conversations;
 mod db;
 mod error;
@@ -17,24 +21,36 @@ mod migrate;
 mod outbox;
 mod people;
 mod postgres;
+mod purse;
 mod reports;
+mod reserve;
+mod rules;
 mod script;
+mod spend;
 mod statuses;
 mod turns;
 mod unknown;
 
 use std::sync::Arc;
 
-pub use agents::{AgentRow, AgentWithRules, DeleteAgent, RuleChange};
-pub use conversations::{BindOutcome, ConversationView, MessageView, Timeline, TranscriptEntry};
+pub use agents::{AgentRow, AgentWithRules, DeleteAgent};
+pub use alerts::AlertView;
+pub use audit::AuditView;
+pub use budgets::{BudgetSnapshot, BudgetView, SaveBudget};
+pub use contacts::BindOutcome;
+pub use conversations::{ConversationView, MessageView, Timeline, TranscriptEntry};
 pub use db::Location;
 pub use error::StoreError;
 pub use ingest::IngestReceipt;
 pub use migrate::{MigrationState, MigrationStatus, SchemaStatus};
 pub use outbox::Moved;
+pub use purse::ReservationCursor;
 pub use reports::{Backlog, OutboundView};
+pub use rules::RuleChange;
+pub use spend::{AllowanceView, SPEND_GROUPS_MAX, SpendGroup, SpendView};
 
 use crate::clock::SharedClock;
+use crate::domain::budget::Reservation;
 use crate::domain::inbound::WebhookFacts;
 use crate::domain::outbound::NextSend;
 use crate::domain::turn::{Claim, FinishOutcome, FinishedTurn};
@@ -60,6 +76,7 @@ pub struct Store {
     ids: Arc<Ids>,
     clock: SharedClock,
     lanes: Arc<Lanes>,
+    budgets: Arc<budgets::BudgetCache>,
 }
 
 struct Lanes {
@@ -68,6 +85,7 @@ struct Lanes {
     claim: Lane<turns::ClaimRequest, Option<Claim>>,
     finish: Lane<FinishedTurn, FinishOutcome>,
     next: Lane<outbox::NextRequest, NextSend>,
+    reserve: Lane<reserve::Reserve, Reservation>,
     begin: Lane<outbox::Begin, bool>,
     refuse: Lane<outbox::Refuse, Moved>,
     settle: Lane<outbox::Settle, Moved>,
@@ -94,10 +112,11 @@ impl Store {
             claim: yard.lane(work, turns::ClaimVerb),
             next: yard.lane(work, outbox::NextVerb),
             refuse: yard.lane(work, outbox::RefuseVerb),
+            reserve: yard.lane(work, reserve::ReserveVerb { ids: ids.clone() }),
             begin: yard.lane(work, outbox::BeginVerb),
         };
         yard.start()?;
-        Ok(Self { db, ids, clock, lanes: Arc::new(lanes) })
+        Ok(Self { db, ids, clock, lanes: Arc::new(lanes), budgets: Arc::default() })
     }
 
     /// Closes the pools; verbs under way end with [`StoreError::Unavailable`].

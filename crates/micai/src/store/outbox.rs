@@ -12,11 +12,12 @@ use super::db::{Ts, Tx, read, row};
 use super::error::StoreError;
 use super::lane::Verb;
 use super::script::{Cell, Kind, Rows, Script};
+use crate::domain::agent::AgentId;
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::outbound::{
     AttemptOutcome, MessageBody, NextSend, Refusal, SendCandidate, SendError, SendState, Settlement,
 };
-use crate::ids::{ConversationId, OutboundId};
+use crate::ids::{ContactId, ConversationId, OutboundId};
 
 /// Rows at the head of an outbox that decide what is next.
 const HEAD_ROWS_MAX: i64 = 8;
@@ -52,6 +53,7 @@ pub(super) struct Begin {
     id: OutboundId,
     /// Attempts made before this one.
     attempts: i32,
+    estimate_micros: Option<i64>,
     now: Timestamp,
 }
 
@@ -113,6 +115,7 @@ impl Store {
             conversation_id: candidate.conversation_id,
             id: candidate.id,
             attempts: candidate.attempts,
+            estimate_micros: candidate.estimate_micros,
             now: self.clock.now(),
         };
         self.lanes.begin.submit(begin).await
@@ -165,6 +168,8 @@ row! {
     struct HeadRow {
         conversation_id: Uuid,
         id: Uuid,
+        contact_id: Uuid,
+        agent_id: Option<String>,
         phone_number_id: String,
         to_kind: String,
         to_value: String,
@@ -214,8 +219,8 @@ fn heads_sql(tx: &Tx) -> String {
         ),
     };
     format!(
-        "SELECT o.conversation_id, o.id, o.phone_number_id, o.to_kind, o.to_value, o.body, o.state, o.attempts,
-                o.not_before, o.sending_at, o.ignores_opt_out, c.last_inbound_at, p.opted_out_at
+        "SELECT o.conversation_id, o.id, c.contact_id, o.agent_id, o.phone_number_id, o.to_kind, o.to_value, o.body,
+                o.state, o.attempts, o.not_before, o.sending_at, o.ignores_opt_out, c.last_inbound_at, p.opted_out_at
          FROM {heads} ORDER BY o.conversation_id, o.id"
     )
 }
@@ -243,9 +248,12 @@ fn read_candidate(conversation_id: ConversationId, row: HeadRow) -> Result<SendC
     Ok(SendCandidate {
         id: OutboundId(row.id),
         conversation_id,
+        contact_id: ContactId(row.contact_id),
+        agent_id: row.agent_id.map(AgentId),
         phone_number_id: row.phone_number_id,
         to: Address { kind, value: row.to_value },
         body: row.body.0,
+        estimate_micros: None,
         attempts: row.attempts,
         ignores_opt_out: row.ignores_opt_out,
         last_inbound_at: row.last_inbound_at.map(|at| at.0),
@@ -254,11 +262,22 @@ fn read_candidate(conversation_id: ConversationId, row: HeadRow) -> Result<SendC
 }
 
 async fn begin(tx: &mut Tx, begins: &[Begin]) -> Result<Vec<bool>, StoreError> {
-    const COLUMNS: &[(&str, Kind)] =
-        &[("conversation_id", Kind::Id), ("id", Kind::Id), ("attempts", Kind::Whole), ("begun_at", Kind::Instant)];
+    const COLUMNS: &[(&str, Kind)] = &[
+        ("conversation_id", Kind::Id),
+        ("id", Kind::Id),
+        ("attempts", Kind::Whole),
+        ("estimate_micros", Kind::Whole),
+        ("begun_at", Kind::Instant),
+    ];
     let mut rows = Rows::new("begins", COLUMNS);
     for begin in begins {
-        rows.push([begin.conversation_id.0.into(), begin.id.0.into(), begin.attempts.into(), begin.now.into()]);
+        rows.push([
+            begin.conversation_id.0.into(),
+            begin.id.0.into(),
+            begin.attempts.into(),
+            begin.estimate_micros.into(),
+            begin.now.into(),
+        ]);
     }
     let mut script = Script::default();
     let rows = script.batch(rows);
@@ -266,7 +285,8 @@ async fn begin(tx: &mut Tx, begins: &[Begin]) -> Result<Vec<bool>, StoreError> {
         &[rows],
         // No other send of the conversation may be under way: two senders that met keep the order.
         "UPDATE outbound_messages SET state = 'sending', attempts = begins.attempts + 1,
-             sending_at = begins.begun_at, not_before = NULL, error = NULL, updated_at = begins.begun_at
+             sending_at = begins.begun_at, not_before = NULL, error = NULL, updated_at = begins.begun_at,
+             estimate_micros = begins.estimate_micros
          FROM begins
          WHERE outbound_messages.conversation_id = begins.conversation_id AND outbound_messages.id = begins.id
            -- Said so that only the primary key fits: all that is queued is no way to a row.

@@ -126,6 +126,17 @@ impl<'a> Rows<'a> {
         self.cells.extend(row);
     }
 
+    /// Adds a row that is written in two parts.
+    pub fn push_parts<const FIRST: usize, const REST: usize>(
+        &mut self,
+        first: [Cell<'a>; FIRST],
+        rest: [Cell<'a>; REST],
+    ) {
+        debug_assert_eq!(FIRST + REST, self.columns.len(), "{}", self.name);
+        self.cells.extend(first);
+        self.cells.extend(rest);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.cells.is_empty()
     }
@@ -314,6 +325,17 @@ pub(super) struct Batch(usize);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Question(usize);
 
+/// A step that writes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written(usize);
+
+impl Written {
+    /// How another step can name what this one returns, on Postgres alone: there all steps are one statement.
+    pub fn name(self) -> String {
+        format!("step_{}", self.0)
+    }
+}
+
 /// The ids that the steps of a script answered.
 #[derive(Debug, Default)]
 pub(super) struct Answers(Vec<HashSet<Uuid>>);
@@ -342,8 +364,9 @@ impl<'a> Script<'a> {
     }
 
     /// A step that writes. It is left out when the first of its batches is empty.
-    pub fn step(&mut self, batches: &[Batch], sql: impl Into<Cow<'static, str>>) {
+    pub fn step(&mut self, batches: &[Batch], sql: impl Into<Cow<'static, str>>) -> Written {
         self.add(batches, sql.into(), false);
+        Written(self.steps.len() - 1)
     }
 
     /// A step that answers with a column `id`: a SELECT, or a write with RETURNING.

@@ -9,9 +9,11 @@ use uuid::Uuid;
 use super::db::{Tx, row};
 use super::error::StoreError;
 use super::outbox::waiting_beside;
-use super::script::{Cell, Kind, Question, Rows, Script};
+use super::script::{Batch, Cell, Kind, Question, Rows, Script, Written};
+use super::spend::{self, SPEND_SHARDS};
 use crate::domain::inbound::NewStatus;
 use crate::domain::outbound::{DeliveryStatus, Price, SendError};
+use crate::domain::spend::Charge;
 use crate::ids::{ConversationId, Ids, OutboundId};
 
 /// Finds the ledger row that each status speaks of.
@@ -33,9 +35,16 @@ pub(super) async fn locate<'a>(
 /// Stores the statuses and moves their rows. Answers with the conversations whose outbox may go on.
 ///
 /// A status that came before moves nothing: a row only climbs.
-pub(super) fn apply<'a>(script: &mut Script<'a>, located: &[Located<'a>]) -> Result<Question, StoreError> {
+pub(super) fn apply<'a>(
+    script: &mut Script<'a>,
+    located: &[Located<'a>],
+    is_postgres: bool,
+) -> Result<Question, StoreError> {
     insert_events(script, located)?;
-    move_rows(script, &fold(located))
+    let moves = fold(located);
+    let (rows, moved) = move_rows(script, &moves, is_postgres)?;
+    spend::settle(script, &moves, (rows, moved), is_postgres);
+    Ok(script.ask(&[rows], waiting_beside("moves")))
 }
 
 /// A status with the ledger row it speaks of; `None` for messages that somebody else sent from our number.
@@ -47,13 +56,30 @@ pub(super) struct Located<'a> {
 }
 
 /// The furthest that the new statuses move one row.
-struct Move<'a> {
-    row: (ConversationId, OutboundId),
+pub(super) struct Move<'a> {
+    pub row: (ConversationId, OutboundId),
+    /// Names this move among all that will ever be.
+    pub event_id: Uuid,
+    pub phone_number_id: &'a str,
     status: DeliveryStatus,
     provider_message_id: &'a str,
     error: Option<&'a SendError>,
     price: Option<&'a Price>,
+    pub occurred_at: Timestamp,
     at: Timestamp,
+    /// Which of the rows of the spend table takes what the batch settles.
+    pub shard: i64,
+}
+
+impl<'a> Move<'a> {
+    /// What the message costs, if the statuses say that it was delivered and name a price. Before that nothing is charged:
+    /// what WhatsApp has accepted can still fail.
+    pub fn charge(&self) -> Option<&'a Charge> {
+        match self.status {
+            DeliveryStatus::Delivered | DeliveryStatus::Read | DeliveryStatus::Played => self.price?.charge.as_ref(),
+            DeliveryStatus::Sent | DeliveryStatus::Failed => None,
+        }
+    }
 }
 
 row! { struct LedgerRow { conversation_id: Uuid, id: Uuid, provider_message_id: String } }
@@ -129,15 +155,21 @@ fn insert_events<'a>(script: &mut Script<'a>, located: &[Located<'a>]) -> Result
 /// One move a row: several statuses of a message in one batch would otherwise race inside the statement.
 fn fold<'a>(located: &[Located<'a>]) -> Vec<Move<'a>> {
     let mut moves: HashMap<(ConversationId, OutboundId), Move<'a>> = HashMap::new();
+    // By chance: the last digits of an id are.
+    let shard = located.first().map_or(0, |one| i64::try_from(one.id.as_u128() % SPEND_SHARDS).unwrap_or_default());
     for one in located {
         let Some(row) = one.row else { continue };
         let next = Move {
             row,
+            event_id: one.id,
+            phone_number_id: &one.status.phone_number_id,
             status: one.status.status,
             provider_message_id: &one.status.provider_message_id,
             error: one.status.error.as_ref(),
             price: one.status.price.as_ref(),
+            occurred_at: one.status.occurred_at.unwrap_or(one.received_at),
             at: one.received_at,
+            shard,
         };
         match moves.get_mut(&row) {
             Some(held) if goes_further(next.status, held.status) => {
@@ -168,11 +200,30 @@ fn goes_further(next: DeliveryStatus, held: DeliveryStatus) -> bool {
     rank(next) > rank(held)
 }
 
+/// The row's place on the ladder, to be compared with [`DeliveryStatus::applies_below_rank`].
+const RANK: &str = "CASE outbound_messages.state
+                   WHEN 'sent' THEN 1 WHEN 'delivered' THEN 2 WHEN 'read' THEN 3 WHEN 'played' THEN 4
+                   WHEN 'failed' THEN CASE WHEN outbound_messages.provider_message_id IS NULL THEN 0 ELSE 9 END
+                   ELSE 0 END";
+
+/// What the step of the moves returns on Postgres, for the spend table.
+const RETURNING: &str = "
+         RETURNING outbound_messages.agent_id, outbound_messages.estimate_micros,
+             outbound_messages.charged_by = moves.charged_by AS is_first, moves.day, moves.phone_number_id,
+             moves.category, moves.country, moves.currency, moves.shard, moves.free_messages, moves.micros";
+
 /// Moves the rows. Any status but `failed` proves acceptance, so it also moves a row that waits for another attempt, one
 /// whose fate was unknown, and one that was given up on without an answer. `failed` after acceptance is final.
 ///
-/// Answers with their conversations in which more waits to be sent.
-fn move_rows<'a>(script: &mut Script<'a>, moves: &[Move<'a>]) -> Result<Question, StoreError> {
+/// The first status that tells of a delivery and names a price is remembered as the one that settles the cost, also where
+/// another one has moved the row further before: `read` may come without a price and before `delivered`.
+///
+/// Gives the batch, and the step, which on Postgres returns what the spend table must know.
+fn move_rows<'a>(
+    script: &mut Script<'a>,
+    moves: &[Move<'a>],
+    is_postgres: bool,
+) -> Result<(Batch, Written), StoreError> {
     const COLUMNS: &[(&str, Kind)] = &[
         ("conversation_id", Kind::Id),
         ("id", Kind::Id),
@@ -181,11 +232,22 @@ fn move_rows<'a>(script: &mut Script<'a>, moves: &[Move<'a>]) -> Result<Question
         ("provider_message_id", Kind::Text),
         ("error", Kind::Json),
         ("price", Kind::Json),
+        ("charged_by", Kind::Id),
         ("moved_at", Kind::Instant),
+        // On Postgres alone.
+        ("day", Kind::Instant),
+        ("phone_number_id", Kind::Text),
+        ("category", Kind::Text),
+        ("country", Kind::Text),
+        ("currency", Kind::Text),
+        ("shard", Kind::Whole),
+        ("free_messages", Kind::Whole),
+        ("micros", Kind::Whole),
     ];
-    let mut rows = Rows::new("moves", COLUMNS);
+    let columns = if is_postgres { COLUMNS } else { &COLUMNS[..9] };
+    let mut rows = Rows::new("moves", columns);
     for one in moves {
-        rows.push([
+        let row = [
             one.row.0.0.into(),
             one.row.1.0.into(),
             one.status.as_str().into(),
@@ -193,25 +255,33 @@ fn move_rows<'a>(script: &mut Script<'a>, moves: &[Move<'a>]) -> Result<Question
             one.provider_message_id.into(),
             Cell::json_or_null(one.error)?,
             Cell::json_or_null(one.price)?,
+            one.charge().map(|_| one.event_id).into(),
             one.at.into(),
-        ]);
+        ];
+        match is_postgres {
+            true => rows.push_parts(row, spend::charge_cells(one)),
+            false => rows.push(row),
+        }
     }
     let rows = script.batch(rows);
-    script.step(
+    let returning = if is_postgres { RETURNING } else { "" };
+    let moved = script.step(
         &[rows],
-        "UPDATE outbound_messages SET
-             state = moves.state,
+        format!(
+            "UPDATE outbound_messages SET
+             state = CASE WHEN {RANK} < moves.below_rank THEN moves.state ELSE outbound_messages.state END,
              provider_message_id = coalesce(outbound_messages.provider_message_id, moves.provider_message_id),
-             error = moves.error,
+             error = CASE WHEN {RANK} < moves.below_rank THEN moves.error ELSE outbound_messages.error END,
              price = coalesce(moves.price, outbound_messages.price),
+             charged_by = coalesce(outbound_messages.charged_by, moves.charged_by),
              updated_at = moves.moved_at
          FROM moves
          WHERE outbound_messages.conversation_id = moves.conversation_id AND outbound_messages.id = moves.id
            AND outbound_messages.attempts > 0
-           AND CASE outbound_messages.state
-                   WHEN 'sent' THEN 1 WHEN 'delivered' THEN 2 WHEN 'read' THEN 3 WHEN 'played' THEN 4
-                   WHEN 'failed' THEN CASE WHEN outbound_messages.provider_message_id IS NULL THEN 0 ELSE 9 END
-                   ELSE 0 END < moves.below_rank",
+           AND ({RANK} < moves.below_rank
+                OR (moves.charged_by IS NOT NULL AND outbound_messages.charged_by IS NULL
+                    AND outbound_messages.state IN ('delivered', 'read', 'played'))){returning}"
+        ),
     );
-    Ok(script.ask(&[rows], waiting_beside("moves")))
+    Ok((rows, moved))
 }

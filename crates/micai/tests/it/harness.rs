@@ -43,12 +43,17 @@ impl Stage {
 
     /// As [`Stage::open`] with other settings: keys as in `config.default.toml`.
     pub async fn with(changes: &[(&str, &str)]) -> Self {
+        Self::before(SimulatorConfig::default(), changes).await
+    }
+
+    /// As [`Stage::with`], before a simulated WhatsApp of another kind.
+    pub async fn before(simulator: SimulatorConfig, changes: &[(&str, &str)]) -> Self {
         let simulator = Simulator::start(SimulatorConfig {
             app_secret: APP_SECRET.to_owned(),
             verify_token: VERIFY_TOKEN.to_owned(),
             access_token: ACCESS_TOKEN.to_owned(),
             seed: 42,
-            ..SimulatorConfig::default()
+            ..simulator
         })
         .await
         .expect("a simulator");

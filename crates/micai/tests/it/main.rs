@@ -1,7 +1,10 @@
 //! The stories: the platform as its users meet it. One binary, one file a theme.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod alerts;
+mod audit;
 mod chat;
+mod cost;
 mod crash;
 mod database;
 mod faults;

@@ -1,10 +1,14 @@
 //! The operator's interface: JSON, one resource a file. The key is asked for in front of all of it.
 
 pub(super) mod agents;
+pub(super) mod alerts;
+pub(super) mod audit;
 pub(super) mod bind;
 mod bounds;
+pub(super) mod budgets;
 pub(super) mod conversations;
 pub(super) mod outbound;
 mod page;
 pub(super) mod rules;
+pub(super) mod spend;
 pub(super) mod try_agent;

@@ -15,6 +15,7 @@ use tower::ServiceExt;
 
 use crate::agent::triggers::Gate;
 use crate::clock::{ManualClock, SharedClock};
+use crate::cost::PriceTable;
 use crate::domain::inbound::InboundState;
 use crate::domain::outbound::{MessageBody, NewOutbound, NextSend, Refusal, reply_key};
 use crate::domain::turn::{Claim, Decision, FinishOutcome, FinishedTurn, MessageTrace, TurnTrace};
@@ -80,8 +81,10 @@ impl Platform {
         let stop = CancellationToken::new();
         let queue: Arc<dyn WakeQueue> = Arc::new(MemoryQueue::start(shared.clone(), stop.clone()));
         let secrets = vec![SecretString::from(APP_SECRET)];
+        let prices = Arc::new(PriceTable::compiled_in().unwrap());
         let state = HttpState {
-            ingest: Ingest::new(store.clone(), queue.clone(), shared.clone(), secrets, 1_000),
+            ingest: Ingest::new(store.clone(), queue.clone(), shared.clone(), secrets, 1_000, prices.clone()),
+            prices,
             store,
             queue,
             shared: Arc::new(crate::shared::InProcess::default()),
