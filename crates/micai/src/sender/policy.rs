@@ -77,6 +77,7 @@ mod tests {
             to: Address { kind: AddressKind::Phone, value: "551".to_owned() },
             body: MessageBody::Text { text: "hello".to_owned() },
             attempts: 0,
+            attempts_before: 0,
             ignores_opt_out: false,
             last_inbound_at: last_inbound_seconds_ago.map(|ago| now - SignedDuration::from_secs(ago)),
             opted_out_at: opted_out.then_some(now),
