@@ -1,3 +1,43 @@
+-- What somebody must look at: one open row for each kind and subject, which counts.
+CREATE TABLE alerts (
+    id              uuid PRIMARY KEY NOT NULL,
+    kind            text NOT NULL,
+    subject         text NOT NULL,
+    severity        text NOT NULL,
+    sentence        text NOT NULL,
+    evidence        jsonb NOT NULL,
+    times           bigint NOT NULL,
+    raised_at       timestamptz NOT NULL,
+    last_raised_at  timestamptz NOT NULL,
+    acknowledged_at timestamptz,
+    acknowledged_by text,
+    cleared_at      timestamptz
+);
+CREATE UNIQUE INDEX alerts_open ON alerts (kind, subject) WHERE cleared_at IS NULL;
+CREATE INDEX alerts_open_id ON alerts (id) WHERE cleared_at IS NULL;
+
+-- Who changed what. Only grows: the triggers refuse everything else, from whoever it comes.
+CREATE TABLE audit_log (
+    id           uuid PRIMARY KEY NOT NULL,
+    at           timestamptz NOT NULL,
+    actor        text NOT NULL,
+    actor_name   text,
+    request_id   uuid,
+    action       text NOT NULL,
+    subject      text NOT NULL,
+    state_before jsonb,
+    state_after  jsonb
+);
+CREATE INDEX audit_log_subject ON audit_log (subject, id);
+CREATE INDEX audit_log_action ON audit_log (action, id);
+CREATE FUNCTION refuse_to_change_the_past() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% only grows: its rows are neither changed nor deleted', TG_TABLE_NAME;
+END
+$$;
+CREATE TRIGGER audit_log_only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_change_the_past();
+
 -- Dead letters. A replay is the same row with a new life: attempts are counted on (their numbers tell late answers of the old
 -- life from new ones), and `attempts_before` says how many of them the new life does not answer for.
 ALTER TABLE outbound_messages ADD COLUMN replays integer NOT NULL DEFAULT 0;

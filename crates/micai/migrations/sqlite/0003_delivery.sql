@@ -1,3 +1,50 @@
+-- What somebody must look at: one open row for each kind and subject, which counts.
+CREATE TABLE alerts (
+    id              BLOB PRIMARY KEY NOT NULL,
+    kind            TEXT NOT NULL,
+    subject         TEXT NOT NULL,
+    severity        TEXT NOT NULL,
+    sentence        TEXT NOT NULL,
+    evidence        TEXT NOT NULL,
+    times           INTEGER NOT NULL,
+    raised_at       INTEGER NOT NULL,
+    last_raised_at  INTEGER NOT NULL,
+    acknowledged_at INTEGER,
+    acknowledged_by TEXT,
+    cleared_at      INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX alerts_open ON alerts (kind, subject) WHERE cleared_at IS NULL;
+CREATE INDEX alerts_open_id ON alerts (id) WHERE cleared_at IS NULL;
+
+-- Who changed what. Only grows: the triggers refuse everything else, from whoever it comes.
+CREATE TABLE audit_log (
+    id           BLOB PRIMARY KEY NOT NULL,
+    at           INTEGER NOT NULL,
+    actor        TEXT NOT NULL,
+    actor_name   TEXT,
+    request_id   BLOB,
+    action       TEXT NOT NULL,
+    subject      TEXT NOT NULL,
+    state_before TEXT,
+    state_after  TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX audit_log_subject ON audit_log (subject, id);
+CREATE INDEX audit_log_action ON audit_log (action, id);
+CREATE TRIGGER audit_log_is_not_updated BEFORE UPDATE ON audit_log
+BEGIN
+    SELECT RAISE(ABORT, 'audit_log only grows: its rows are neither changed nor deleted');
+END;
+CREATE TRIGGER audit_log_is_not_deleted BEFORE DELETE ON audit_log
+BEGIN
+    SELECT RAISE(ABORT, 'audit_log only grows: its rows are neither changed nor deleted');
+END;
+-- INSERT OR REPLACE would delete without asking the trigger above.
+CREATE TRIGGER audit_log_is_not_replaced BEFORE INSERT ON audit_log
+WHEN EXISTS (SELECT 1 FROM audit_log WHERE id = NEW.id)
+BEGIN
+    SELECT RAISE(ABORT, 'audit_log only grows: its rows are neither changed nor deleted');
+END;
+
 -- Dead letters. A replay is the same row with a new life: attempts are counted on (their numbers tell late answers of the old
 -- life from new ones), and `attempts_before` says how many of them the new life does not answer for.
 ALTER TABLE outbound_messages ADD COLUMN replays INTEGER NOT NULL DEFAULT 0;

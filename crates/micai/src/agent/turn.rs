@@ -305,13 +305,7 @@ mod tests {
     }
 
     fn said(outcome: &TurnOutcome) -> Vec<&str> {
-        outcome
-            .replies
-            .iter()
-            .map(|reply| match &reply.body {
-                MessageBody::Text { text } => text.as_str(),
-            })
-            .collect()
+        outcome.replies.iter().filter_map(|reply| reply.body.text()).collect()
     }
 
     #[test]

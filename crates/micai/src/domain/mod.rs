@@ -1,11 +1,15 @@
 //! Plain data that every module speaks: no I/O, no clock, no database.
 
 pub mod agent;
+pub mod alert;
+pub mod audit;
 pub mod contact;
 pub mod conversation;
+pub mod evidence;
 pub mod fate;
 pub mod inbound;
 pub mod letter;
 pub mod outbound;
 pub mod rule;
+pub mod template;
 pub mod turn;

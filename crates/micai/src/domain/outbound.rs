@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::contact::Address;
+use super::template::TemplateUse;
 use crate::ids::{ConversationId, OutboundId, TurnId};
 
 /// Where a send stands. Only the sender moves a row out of `queued` (or a status that proves an earlier attempt was
@@ -134,6 +135,14 @@ pub enum MessageBody {
         /// The words.
         text: String,
     },
+    /// A template that WhatsApp has approved: may be sent outside the window, too.
+    Template {
+        /// Which one, with what filled in.
+        template: Box<TemplateUse>,
+        /// What it says, as far as that was known when it was written: for people who read along.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
 }
 
 impl MessageBody {
@@ -141,6 +150,23 @@ impl MessageBody {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Text { .. } => "text",
+            Self::Template { .. } => "template",
+        }
+    }
+
+    /// The words that the person reads, as far as they are known.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text { text } => Some(text),
+            Self::Template { text, .. } => text.as_deref(),
+        }
+    }
+
+    /// The template that it is.
+    pub fn template(&self) -> Option<&TemplateUse> {
+        match self {
+            Self::Text { .. } => None,
+            Self::Template { template, .. } => Some(template),
         }
     }
 }

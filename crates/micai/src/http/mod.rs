@@ -1,5 +1,6 @@
 //! The HTTP interface: every route on one screen, and what all of them have in common.
 
+mod actor;
 mod admin;
 mod auth;
 pub mod error;
@@ -58,7 +59,7 @@ fn open_routes() -> OpenApiRouter<HttpState> {
 }
 
 fn admin_routes() -> OpenApiRouter<HttpState> {
-    use admin::{agents, bind, conversations, outbound, rules, try_agent};
+    use admin::{agents, alerts, audit, bind, conversations, outbound, rules, try_agent};
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::read, agents::update, agents::delete))
@@ -72,4 +73,7 @@ fn admin_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(conversations::timeline))
         .routes(routes!(outbound::list))
         .routes(routes!(outbound::read))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::acknowledge))
+        .routes(routes!(audit::list))
 }

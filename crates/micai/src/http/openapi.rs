@@ -37,6 +37,8 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
         (name = "rules", description = "What a message must say for an agent to give a certain answer."),
         (name = "conversations", description = "Who wrote what, and what became of it."),
         (name = "outbound", description = "The send ledger."),
+        (name = "alerts", description = "What somebody must look at."),
+        (name = "audit", description = "Who changed what."),
     )
 )]
 struct Frame;
@@ -97,6 +99,9 @@ fn problems(operation: &Operation, is_admin: bool) -> Vec<(&'static str, &'stati
         }
         if has_parameter(ParameterIn::Query) {
             problems.push(("400", "A parameter does not fit; `errors` lists the parameters."));
+        }
+        if has_parameter(ParameterIn::Header) {
+            problems.push(("400", "A header does not fit."));
         }
         if has_parameter(ParameterIn::Path) {
             problems.push(("404", "There is nothing under this id."));

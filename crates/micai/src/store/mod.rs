@@ -4,7 +4,10 @@
 //! their own. No verb knows what calls it.
 
 mod agents;
+mod alerts;
+mod audit;
 mod checkpoint;
+mod contacts;
 mod conversations;
 mod db;
 mod error;
@@ -19,6 +22,7 @@ mod people;
 mod postgres;
 mod repairs;
 mod reports;
+mod rules;
 mod script;
 mod settled;
 mod statuses;
@@ -27,14 +31,18 @@ mod unknown;
 
 use std::sync::Arc;
 
-pub use agents::{AgentRow, AgentWithRules, DeleteAgent, RuleChange};
-pub use conversations::{BindOutcome, ConversationView, MessageView, Timeline, TranscriptEntry};
+pub use agents::{AgentRow, AgentWithRules, DeleteAgent};
+pub use alerts::AlertView;
+pub use audit::AuditView;
+pub use contacts::BindOutcome;
+pub use conversations::{ConversationView, MessageView, Timeline, TranscriptEntry};
 pub use db::Location;
 pub use error::StoreError;
 pub use ingest::IngestReceipt;
 pub use migrate::{MigrationState, MigrationStatus, SchemaStatus};
 pub use outbox::Moved;
 pub use reports::{Backlog, OutboundView};
+pub use rules::RuleChange;
 
 use crate::clock::SharedClock;
 use crate::domain::inbound::WebhookFacts;

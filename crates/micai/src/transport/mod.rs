@@ -1,6 +1,8 @@
 //! The road to WhatsApp: a row of the ledger becomes a Graph call, and the answer becomes one of three facts: accepted,
 //! refused, or nobody knows.
 
+mod templates;
+
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -111,8 +113,10 @@ impl CloudApi {
 
 fn build(candidate: &SendCandidate) -> Result<OutboundMessage, String> {
     let content = match &candidate.body {
-        MessageBody::Text { text } => OutboundContent::text(text.as_str()).map_err(|error| error.to_string())?,
+        MessageBody::Text { text } => OutboundContent::text(text.as_str()),
+        MessageBody::Template { template, .. } => templates::wire(template).and_then(OutboundContent::template),
     };
+    let content = content.map_err(|error| error.to_string())?;
     let callback = callback_data(candidate.conversation_id, candidate.id);
     let message = OutboundMessage::new(recipient(&candidate.to)?, content);
     message.with_callback_data(callback).map_err(|error| error.to_string())

@@ -1,6 +1,8 @@
 //! The stories: the platform as its users meet it. One binary, one file a theme.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod alerts;
+mod audit;
 mod chat;
 mod crash;
 mod database;

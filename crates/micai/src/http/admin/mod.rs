@@ -1,6 +1,8 @@
 //! The operator's interface: JSON, one resource a file. The key is asked for in front of all of it.
 
 pub(super) mod agents;
+pub(super) mod alerts;
+pub(super) mod audit;
 pub(super) mod bind;
 mod bounds;
 pub(super) mod conversations;

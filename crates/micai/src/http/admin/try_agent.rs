@@ -19,7 +19,6 @@ use crate::agent::turn::{MATCHED_CHARACTERS_MAX, TurnInput, TurnOutcome, run_tur
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::conversation::ConversationMode;
 use crate::domain::inbound::{MessageNature, PendingMessage};
-use crate::domain::outbound::MessageBody;
 use crate::domain::rule::{RuleAction, RuleKind};
 use crate::domain::turn::Decision;
 use crate::ids::InboundId;
@@ -188,9 +187,7 @@ fn message(text: String, now: Timestamp) -> PendingMessage {
 }
 
 fn reply_text(outcome: &TurnOutcome) -> Option<String> {
-    outcome.replies.first().map(|reply| match &reply.body {
-        MessageBody::Text { text } => text.clone(),
-    })
+    outcome.replies.first().and_then(|reply| reply.body.text().map(str::to_owned))
 }
 
 fn winner(decision: &Decision, matches: &[Match]) -> Option<Winner> {

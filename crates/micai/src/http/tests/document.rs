@@ -68,6 +68,9 @@ async fn it_lists_every_route_with_its_answers() {
         ("GET", "/admin/conversations/{id}/messages/{message_id}"),
         ("GET", "/admin/outbound"),
         ("GET", "/admin/outbound/{id}"),
+        ("GET", "/admin/alerts"),
+        ("POST", "/admin/alerts/{id}/acknowledge"),
+        ("GET", "/admin/audit"),
     ];
     assert_eq!(listed, expected.map(|(method, path)| (method.to_owned(), path)).into_iter().collect());
     for (method, path, operation) in operations(&document) {
