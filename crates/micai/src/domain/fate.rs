@@ -72,7 +72,9 @@ pub fn weigh(
 fn next(deadline_at: Timestamp, deadline_passed: bool, resends: i32, line: LineState, rules: UnknownRules) -> String {
     if !rules.resends || resends > 0 {
         let why = if resends > 0 { "It was sent again once already" } else { "It is not to be sent again by itself" };
-        return format!("{why}: it stays as it is until a status comes. Look at the phone or ask the person, then settle it.");
+        return format!(
+            "{why}: it stays as it is until a status comes. Look at the phone or ask the person, then settle it."
+        );
     }
     match (deadline_passed, line) {
         (false, _) => format!(

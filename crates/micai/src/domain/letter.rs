@@ -336,27 +336,6 @@ impl RepairReport {
     }
 }
 
-/// Something that a person did about a message, with what the row said before.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub struct MessageAction {
-    /// `replayed`, `replayed_as_template`, `discarded`, `settled_sent`, `settled_send_again` or `settled_discarded`.
-    pub action: String,
-    /// Who.
-    pub actor: String,
-    /// Why, where they said so.
-    pub reason: Option<String>,
-    /// Calls made, or turns that had failed, until then.
-    pub attempts: i32,
-    /// WhatsApp's id until then.
-    pub provider_message_id: Option<String>,
-    /// What it said until then, where that changed.
-    pub body: Option<serde_json::Value>,
-    /// What had gone wrong.
-    pub error: Option<serde_json::Value>,
-    /// When.
-    pub acted_at: Timestamp,
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -450,7 +429,8 @@ mod tests {
             assert_eq!(GroupName::parse(name).unwrap().to_string(), name);
         }
         assert_eq!(GroupName::parse("outbound:131026").unwrap().code(), Some(131_026));
-        for name in ["", "outbound", "outbound:", "sideways:1", "inbound:a\nb", &format!("inbound:{}", "x".repeat(201))] {
+        for name in ["", "outbound", "outbound:", "sideways:1", "inbound:a\nb", &format!("inbound:{}", "x".repeat(201))]
+        {
             assert_eq!(GroupName::parse(name), None, "{name}");
         }
     }

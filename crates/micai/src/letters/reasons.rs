@@ -1,8 +1,8 @@
 //! Our own reasons to give up on a message, in plain words. One row a reason; a reason without a row is still listed, only with
 //! less to say.
 
-use super::Repair::{self, Discard, FixFirst, Replay, ReplayAsTemplate};
 use super::Explanation;
+use super::Repair::{self, Discard, FixFirst, Replay, ReplayAsTemplate};
 use crate::domain::letter::Direction;
 
 struct ReasonFact {

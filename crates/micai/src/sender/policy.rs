@@ -41,7 +41,8 @@ pub fn check(policy: &Policy, candidate: &SendCandidate, now: Timestamp) -> Perm
     if !policy.outbound_enabled {
         return Permission::Suppress;
     }
-    if !window_is_open(policy, candidate.last_inbound_at, now) {
+    // An approved template may be sent at any time.
+    if candidate.body.template().is_none() && !window_is_open(policy, candidate.last_inbound_at, now) {
         return Permission::Hold(SendError {
             code: None,
             reason: "window_closed".to_owned(),

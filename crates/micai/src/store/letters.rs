@@ -9,15 +9,15 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
+use super::audit::AuditView;
 use super::db::{Ts, read, row};
 use super::error::StoreError;
-use crate::domain::letter::{COUNTED_MAX, Direction, GroupName, Letter, LetterGroup, MessageAction};
+use crate::domain::letter::{COUNTED_MAX, Direction, GroupName, Letter, LetterGroup};
 use crate::domain::outbound::SendError;
 use crate::domain::turn::TurnError;
 
 /// What a send died of, word for word the expression of the index over letters: `o` is the row.
-pub(super) const OUTBOUND_CAUSE: &str =
-    "coalesce(CAST(o.error ->> 'code' AS text), o.error ->> 'reason', 'unnamed')";
+pub(super) const OUTBOUND_CAUSE: &str = "coalesce(CAST(o.error ->> 'code' AS text), o.error ->> 'reason', 'unnamed')";
 /// What turns over a message died of, word for word as in its index: `m` is the row.
 pub(super) const INBOUND_CAUSE: &str = "coalesce(m.error ->> 'reason', 'turn_failed')";
 /// Calls, statuses and actions of one message that are shown.
@@ -64,8 +64,8 @@ pub struct Story {
     pub calls: Vec<CallView>,
     /// The statuses, in order of arrival; also of lives before a replay.
     pub statuses: Vec<StatusView>,
-    /// What people did about it, in order.
-    pub actions: Vec<MessageAction>,
+    /// What people did about it, in order: who, when, and what it was before.
+    pub actions: Vec<AuditView>,
 }
 
 impl Store {
@@ -169,9 +169,8 @@ impl Store {
             (Direction::Outbound, format!("SELECT {OUTBOUND_LETTER} WHERE o.state = 'failed' AND o.id = $1")),
             (Direction::Inbound, format!("SELECT {INBOUND_LETTER} WHERE m.state = 'dead' AND m.id = $1")),
         ] {
-            let row: Option<LetterColumns> = read!(&self.db, |pool, D| {
-                sqlx::query_as(AssertSqlSafe(sql)).bind(id).fetch_optional(pool).await?
-            });
+            let row: Option<LetterColumns> =
+                read!(&self.db, |pool, D| { sqlx::query_as(AssertSqlSafe(sql)).bind(id).fetch_optional(pool).await? });
             if let Some(row) = row {
                 return Ok(Some(row.letter(direction)));
             }
@@ -181,39 +180,32 @@ impl Store {
 
     /// What happened to a message, and what people did about it.
     pub async fn story(&self, conversation_id: Uuid, id: Uuid) -> Result<Story, StoreError> {
-        let (calls, actions, named): (Vec<CallColumns>, Vec<ActionColumns>, Vec<NamedColumns>) =
-            read!(&self.db, |pool, D| {
-                let calls = sqlx::query_as(
-                    "SELECT attempt, started_at, finished_at, outcome, http_status, error FROM delivery_attempts
-                     WHERE conversation_id = $1 AND outbound_id = $2 ORDER BY attempt LIMIT $3",
-                )
-                .bind(conversation_id)
-                .bind(id)
-                .bind(STORY_ROWS_MAX)
-                .fetch_all(pool)
-                .await?;
-                let actions = sqlx::query_as(
-                    "SELECT action, actor, reason, attempts, provider_message_id, body, error, acted_at
-                     FROM message_actions WHERE conversation_id = $1 AND message_id = $2 ORDER BY id LIMIT $3",
-                )
-                .bind(conversation_id)
-                .bind(id)
-                .bind(STORY_ROWS_MAX)
-                .fetch_all(pool)
-                .await?;
-                let named = sqlx::query_as(
-                    "SELECT provider_message_id FROM outbound_messages
-                     WHERE conversation_id = $1 AND id = $2 AND provider_message_id IS NOT NULL",
-                )
-                .bind(conversation_id)
-                .bind(id)
-                .fetch_all(pool)
-                .await?;
-                (calls, actions, named)
-            });
-        let actions: Vec<MessageAction> = actions.into_iter().map(ActionColumns::view).collect();
-        let earlier = actions.iter().filter_map(|action| action.provider_message_id.clone());
-        let names: BTreeSet<String> = earlier.chain(named.into_iter().map(|row| row.provider_message_id)).collect();
+        let (calls, named): (Vec<CallColumns>, Vec<NamedColumns>) = read!(&self.db, |pool, D| {
+            let calls = sqlx::query_as(
+                "SELECT attempt, started_at, finished_at, outcome, http_status, error FROM delivery_attempts
+                 WHERE conversation_id = $1 AND outbound_id = $2 ORDER BY attempt LIMIT $3",
+            )
+            .bind(conversation_id)
+            .bind(id)
+            .bind(STORY_ROWS_MAX)
+            .fetch_all(pool)
+            .await?;
+            let named = sqlx::query_as(
+                "SELECT provider_message_id FROM outbound_messages
+                 WHERE conversation_id = $1 AND id = $2 AND provider_message_id IS NOT NULL",
+            )
+            .bind(conversation_id)
+            .bind(id)
+            .fetch_all(pool)
+            .await?;
+            (calls, named)
+        });
+        let mut actions = self.audit_log(Some(&id.to_string()), None, None, STORY_ROWS_MAX).await?;
+        actions.reverse();
+        // A life before a replay went by another name.
+        let earlier = actions.iter().filter_map(|action| action.before.as_ref()?["provider_message_id"].as_str());
+        let earlier: BTreeSet<String> = earlier.map(str::to_owned).collect();
+        let names = named.into_iter().map(|row| row.provider_message_id).chain(earlier).collect::<BTreeSet<_>>();
         let mut statuses = Vec::new();
         for name in &names {
             statuses.extend(self.statuses_of(name).await?);
@@ -286,19 +278,6 @@ row! {
         price: Option<Json<serde_json::Value>>,
     }
 }
-row! {
-    struct ActionColumns {
-        action: String,
-        actor: String,
-        reason: Option<String>,
-        attempts: i32,
-        provider_message_id: Option<String>,
-        body: Option<Json<serde_json::Value>>,
-        error: Option<Json<serde_json::Value>>,
-        acted_at: Ts,
-    }
-}
-
 impl LetterColumns {
     pub(super) fn letter(self, direction: Direction) -> Letter {
         let (code, reason, detail) = read_error(direction, self.error.map(|error| error.0));
@@ -360,21 +339,6 @@ impl StatusColumns {
             received_at: self.received_at.0,
             error: self.error.map(|error| error.0),
             price: self.price.map(|price| price.0),
-        }
-    }
-}
-
-impl ActionColumns {
-    fn view(self) -> MessageAction {
-        MessageAction {
-            action: self.action,
-            actor: self.actor,
-            reason: self.reason,
-            attempts: self.attempts,
-            provider_message_id: self.provider_message_id,
-            body: self.body.map(|body| body.0),
-            error: self.error.map(|error| error.0),
-            acted_at: self.acted_at.0,
         }
     }
 }

@@ -39,8 +39,10 @@ pub use conversations::{ConversationView, MessageView, Timeline, TranscriptEntry
 pub use db::Location;
 pub use error::StoreError;
 pub use ingest::IngestReceipt;
+pub use letters::{CallView, StatusView, Story};
 pub use migrate::{MigrationState, MigrationStatus, SchemaStatus};
 pub use outbox::Moved;
+pub use repairs::Repaired;
 pub use reports::{Backlog, OutboundView};
 pub use rules::RuleChange;
 

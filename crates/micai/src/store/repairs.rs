@@ -4,14 +4,17 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
+use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
+use super::audit;
 use super::db::{Tx, row};
 use super::error::StoreError;
 use super::letters::{INBOUND_CAUSE, LetterColumns, OUTBOUND_CAUSE};
 use super::script::{Cell, Kind, Rows, Script};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::letter::{
     Chosen, Direction, GROUP_LETTERS_MAX, GroupName, LETTER_IDS_MAX, Obstacle, RepairReport, ReplayFate, ReplayTerms,
     Replayable, replay_fate,
@@ -54,14 +57,6 @@ impl Deed<'_> {
         }
     }
 
-    fn action(&self, fate: ReplayFate) -> &'static str {
-        match self {
-            Self::Replay(_) if fate == ReplayFate::AsTemplate => "replayed_as_template",
-            Self::Replay(_) => "replayed",
-            Self::Discard { .. } => "discarded",
-        }
-    }
-
     /// What a row that moves says from then on, where that changes.
     fn body(&self, fate: ReplayFate) -> Option<&MessageBody> {
         match self {
@@ -72,29 +67,29 @@ impl Deed<'_> {
 }
 
 impl Store {
-    /// Queues letters again, by `who`. Each keeps its idempotency key: it is the same message. The report says what became of
+    /// Queues letters again, by `actor`. Each keeps its idempotency key: it is the same message. The report says what became of
     /// each, and in a dry run what would.
     pub async fn replay_letters(
         &self,
         chosen: &Chosen,
         terms: &ReplayTerms,
-        who: &str,
+        actor: &Actor,
     ) -> Result<Repaired, StoreError> {
-        self.repair(chosen, &Deed::Replay(terms), who).await
+        self.repair(chosen, &Deed::Replay(terms), actor).await
     }
 
-    /// Puts letters away, by `who`: sends are cancelled, messages that came in are kept for the record. Nothing is deleted.
+    /// Puts letters away, by `actor`: sends are cancelled, messages that came in are kept for the record. Nothing is deleted.
     pub async fn discard_letters(
         &self,
         chosen: &Chosen,
         reason: &str,
-        who: &str,
+        actor: &Actor,
         dry_run: bool,
     ) -> Result<Repaired, StoreError> {
-        self.repair(chosen, &Deed::Discard { reason, dry_run }, who).await
+        self.repair(chosen, &Deed::Discard { reason, dry_run }, actor).await
     }
 
-    async fn repair(&self, chosen: &Chosen, deed: &Deed<'_>, who: &str) -> Result<Repaired, StoreError> {
+    async fn repair(&self, chosen: &Chosen, deed: &Deed<'_>, actor: &Actor) -> Result<Repaired, StoreError> {
         let mut repaired = Repaired::default();
         repaired.report.dry_run = deed.dry_run();
         match chosen {
@@ -102,12 +97,12 @@ impl Store {
                 let mut seen = HashSet::new();
                 let ids: Vec<Uuid> = ids.iter().copied().filter(|id| seen.insert(*id)).take(LETTER_IDS_MAX).collect();
                 for batch in ids.chunks(BATCH_LETTERS_MAX) {
-                    self.repair_ids(batch, deed, who, &mut repaired).await?;
+                    self.repair_ids(batch, deed, actor, &mut repaired).await?;
                 }
             }
             Chosen::Group(group) => {
                 let mut after = Uuid::nil();
-                while let Some(last) = self.repair_group(group, after, deed, who, &mut repaired).await? {
+                while let Some(last) = self.repair_group(group, after, deed, actor, &mut repaired).await? {
                     after = last;
                     if repaired.report.looked_at >= GROUP_LETTERS_MAX {
                         repaired.report.more = !self.are_no_more(group, after).await?;
@@ -127,7 +122,7 @@ impl Store {
         &self,
         ids: &[Uuid],
         deed: &Deed<'_>,
-        who: &str,
+        actor: &Actor,
         repaired: &mut Repaired,
     ) -> Result<(), StoreError> {
         let mut tx = self.db.begin().await?;
@@ -141,7 +136,7 @@ impl Store {
             };
             let letters = load(&mut tx, direction, &wanted, condition).await?;
             found.extend(letters.iter().map(|one| one.candidate.letter.id));
-            self.take_on(&mut tx, direction, &letters, deed, who, repaired).await?;
+            self.take_on(&mut tx, direction, &letters, deed, actor, repaired).await?;
         }
         ids.iter().filter(|id| !found.contains(*id)).for_each(|id| {
             repaired.report.looked_at += 1;
@@ -156,12 +151,12 @@ impl Store {
         group: &GroupName,
         after: Uuid,
         deed: &Deed<'_>,
-        who: &str,
+        actor: &Actor,
         repaired: &mut Repaired,
     ) -> Result<Option<Uuid>, StoreError> {
         let mut tx = self.db.begin().await?;
         let letters = load_group(&mut tx, group, after).await?;
-        self.take_on(&mut tx, group.direction, &letters, deed, who, repaired).await?;
+        self.take_on(&mut tx, group.direction, &letters, deed, actor, repaired).await?;
         finish(tx, deed).await?;
         let is_full = letters.len() >= BATCH_LETTERS_MAX;
         Ok(letters.last().map(|one| one.candidate.letter.id).filter(|_| is_full))
@@ -181,7 +176,7 @@ impl Store {
         direction: Direction,
         letters: &[Loaded],
         deed: &Deed<'_>,
-        who: &str,
+        actor: &Actor,
         repaired: &mut Repaired,
     ) -> Result<(), StoreError> {
         repaired.report.looked_at += letters.len();
@@ -200,7 +195,7 @@ impl Store {
                 going.into_iter().partition(|(one, _)| moved.contains(&one.candidate.letter.id));
             lost.iter().for_each(|(one, _)| repaired.report.refuse(Obstacle::NotALetter, one.candidate.letter.id));
             going = ours;
-            self.write_actions(tx, direction, &going, deed, who, now).await?;
+            self.write_down(tx, &going, deed, actor, now).await?;
             if let Deed::Replay(_) = deed {
                 let wakes = match direction {
                     Direction::Outbound => &mut repaired.wake_sends,
@@ -213,100 +208,36 @@ impl Store {
         Ok(())
     }
 
-    async fn write_actions(
+    /// Writes down what `actor` did with each, and what its row said before.
+    async fn write_down(
         &self,
         tx: &mut Tx,
-        direction: Direction,
         going: &[(&Loaded, ReplayFate)],
         deed: &Deed<'_>,
-        who: &str,
+        actor: &Actor,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let reason = if let Deed::Discard { reason, .. } = deed { Some(*reason) } else { None };
-        let actions = going.iter().map(|(one, fate)| {
+        let entry = |(one, fate): &(&Loaded, ReplayFate)| {
             let letter = &one.candidate.letter;
-            let changed = deed.body(*fate).is_some();
-            ActionRow {
-                conversation_id: letter.conversation_id,
-                message_id: letter.id,
-                id: self.ids.uuid(now),
-                direction,
-                action: deed.action(*fate),
-                reason,
-                attempts: letter.attempts,
-                provider_message_id: one.provider_message_id.as_deref(),
-                body: changed.then_some(&letter.body),
-                error: one.error.as_ref(),
-            }
-        });
-        let actions: Vec<ActionRow<'_>> = actions.collect();
-        write_actions(tx, &actions, who, now).await
+            let before = json!({
+                "direction": letter.direction,
+                "body": letter.body,
+                "attempts": letter.attempts,
+                "provider_message_id": one.provider_message_id,
+                "error": one.error,
+            });
+            let (action, after) = match deed {
+                Deed::Replay(_) => (
+                    AuditAction::LetterReplayed,
+                    json!({ "template": deed.body(*fate).and_then(MessageBody::template) }),
+                ),
+                Deed::Discard { reason, .. } => (AuditAction::LetterDiscarded, json!({ "reason": reason })),
+            };
+            AuditEntry::new(action, letter.id, Some(before), Some(after))
+        };
+        let entries: Vec<AuditEntry> = going.iter().map(entry).collect();
+        audit::record_all(tx, &self.ids, actor, &entries, now).await
     }
-}
-
-/// An entry of a message's history.
-pub(super) struct ActionRow<'a> {
-    pub conversation_id: Uuid,
-    pub message_id: Uuid,
-    pub id: Uuid,
-    pub direction: Direction,
-    pub action: &'static str,
-    pub reason: Option<&'a str>,
-    pub attempts: i32,
-    pub provider_message_id: Option<&'a str>,
-    pub body: Option<&'a serde_json::Value>,
-    pub error: Option<&'a serde_json::Value>,
-}
-
-/// Writes what `who` did, as part of the transaction that does it.
-pub(super) async fn write_actions(
-    tx: &mut Tx,
-    actions: &[ActionRow<'_>],
-    who: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    const COLUMNS: &[(&str, Kind)] = &[
-        ("conversation_id", Kind::Id),
-        ("message_id", Kind::Id),
-        ("id", Kind::Id),
-        ("direction", Kind::Text),
-        ("action", Kind::Text),
-        ("actor", Kind::Text),
-        ("reason", Kind::Text),
-        ("attempts", Kind::Whole),
-        ("provider_message_id", Kind::Text),
-        ("body", Kind::Json),
-        ("error", Kind::Json),
-        ("acted_at", Kind::Instant),
-    ];
-    let mut rows = Rows::new("actions", COLUMNS);
-    for one in actions {
-        rows.push([
-            one.conversation_id.into(),
-            one.message_id.into(),
-            one.id.into(),
-            one.direction.as_str().into(),
-            one.action.into(),
-            who.into(),
-            one.reason.into(),
-            one.attempts.into(),
-            one.provider_message_id.into(),
-            Cell::json_or_null(one.body)?,
-            Cell::json_or_null(one.error)?,
-            now.into(),
-        ]);
-    }
-    let mut script = Script::default();
-    let rows = script.batch(rows);
-    script.step(
-        &[rows],
-        "INSERT INTO message_actions
-             (conversation_id, message_id, id, direction, action, actor, reason, attempts, provider_message_id, body,
-              error, acted_at)
-         SELECT conversation_id, message_id, id, direction, action, actor, reason, attempts, provider_message_id, body,
-              error, acted_at FROM actions",
-    );
-    script.run(tx).await.map(drop)
 }
 
 async fn finish(tx: Tx, deed: &Deed<'_>) -> Result<(), StoreError> {
@@ -408,8 +339,7 @@ impl LoadedColumns {
             last_inbound_at: self.last_inbound_at,
         };
         let letter = letter.letter(direction);
-        let candidate =
-            Replayable { letter, was_delivered: self.was_delivered, is_opted_out: self.is_opted_out };
+        let candidate = Replayable { letter, was_delivered: self.was_delivered, is_opted_out: self.is_opted_out };
         Loaded { candidate, provider_message_id: self.provider_message_id, error }
     }
 }

@@ -1,15 +1,17 @@
 //! Unknown sends in the hands of a person: what is known about the line, how many there are, and the decision.
 
 use jiff::Timestamp;
+use serde_json::json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
+use super::audit;
 use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
-use super::repairs::{ActionRow, write_actions};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::fate::{Decision, LineFacts, Settled, Verdict};
-use crate::domain::letter::{COUNTED_MAX, Direction};
+use crate::domain::letter::COUNTED_MAX;
 use crate::ids::{ConversationId, OutboundId};
 
 impl Store {
@@ -55,13 +57,13 @@ impl Store {
         }))
     }
 
-    /// Settles an unknown send as a person says, by `who`. Only from `unknown`: a status, the deadline or another person may
+    /// Settles an unknown send as a person says, by `actor`. Only from `unknown`: a status, the deadline or another person may
     /// have been quicker. With what it does, gives its conversation if that is to be announced.
     pub async fn settle_unknown(
         &self,
         id: OutboundId,
         decision: &Decision,
-        who: &str,
+        actor: &Actor,
     ) -> Result<(Settled, Option<ConversationId>), StoreError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
@@ -79,23 +81,19 @@ impl Store {
             tx.roll_back().await;
             return Ok((Settled::NotUnknown, None));
         }
-        let action = ActionRow {
-            conversation_id: before.conversation_id,
-            message_id: id.0,
-            id: self.ids.uuid(now),
-            direction: Direction::Outbound,
-            action: match decision.verdict {
-                Verdict::Sent => "settled_sent",
-                Verdict::NotSentSendAgain => "settled_send_again",
-                Verdict::NotSentDiscard => "settled_discarded",
-            },
-            reason: Some(&decision.reason),
-            attempts: before.attempts,
-            provider_message_id: before.provider_message_id.as_deref(),
-            body: None,
-            error: before.error.as_ref().map(|error| &error.0),
-        };
-        write_actions(&mut tx, &[action], who, now).await?;
+        let stood = json!({
+            "state": before.state,
+            "attempts": before.attempts,
+            "provider_message_id": before.provider_message_id,
+            "error": before.error,
+        });
+        let fate = json!({
+            "fate": decision.verdict,
+            "provider_message_id": decision.provider_message_id,
+            "reason": decision.reason,
+        });
+        let entry = AuditEntry::new(AuditAction::SendSettled, id, Some(stood), Some(fate));
+        audit::record(&mut tx, &self.ids, actor, entry, now).await?;
         tx.commit().await?;
         // Whatever was decided, those behind it need not wait any more.
         Ok((Settled::Done, Some(ConversationId(before.conversation_id))))
@@ -124,7 +122,7 @@ async fn lock(tx: &mut Tx, id: OutboundId) -> Result<Option<BeforeColumns>, Stor
             "SELECT conversation_id, state, attempts, provider_message_id, error FROM outbound_messages WHERE id = $1"
         }
     };
-    Ok(on!(tx, |connection, D| { sqlx::query_as(sql).bind(id.0).fetch_optional(connection).await? }))
+    Ok(on!(tx, |connection, D| sqlx::query_as(sql).bind(id.0).fetch_optional(connection).await?))
 }
 
 async fn settle(
