@@ -55,7 +55,7 @@ ALTER TABLE inbound_messages ADD COLUMN replays INTEGER NOT NULL DEFAULT 0;
 
 -- Letters stand in groups by what killed them: WhatsApp's code, else our own word. Only what has failed is in these.
 CREATE INDEX outbound_messages_letters
-    ON outbound_messages (coalesce(CAST(error ->> 'code' AS TEXT), error ->> 'reason', 'unnamed'), id) WHERE state = 'failed';
+    ON outbound_messages (coalesce(CAST(error ->> 'code' AS text), error ->> 'reason', 'unnamed'), id) WHERE state = 'failed';
 CREATE INDEX inbound_messages_letters
     ON inbound_messages (coalesce(error ->> 'reason', 'turn_failed'), id) WHERE state = 'dead';
 CREATE INDEX inbound_messages_dead ON inbound_messages (id) WHERE state = 'dead';

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
@@ -68,9 +68,10 @@ enum DlqAction {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["ids", "group"])))]
 struct WhichArgs {
     /// The letters, at most 1,000.
-    #[arg(required_unless_present = "group", conflicts_with = "group", value_name = "ID")]
+    #[arg(value_name = "ID")]
     ids: Vec<Uuid>,
     /// All letters of this group, the oldest first, at most 10,000 at a time.
     #[arg(long, value_name = "GROUP")]

@@ -170,7 +170,7 @@ impl Store {
             (Direction::Inbound, format!("SELECT {INBOUND_LETTER} WHERE m.state = 'dead' AND m.id = $1")),
         ] {
             let row: Option<LetterColumns> =
-                read!(&self.db, |pool, D| { sqlx::query_as(AssertSqlSafe(sql)).bind(id).fetch_optional(pool).await? });
+                read!(&self.db, |pool, D| sqlx::query_as(AssertSqlSafe(sql)).bind(id).fetch_optional(pool).await?);
             if let Some(row) = row {
                 return Ok(Some(row.letter(direction)));
             }
@@ -339,6 +339,24 @@ impl StatusColumns {
             received_at: self.received_at.0,
             error: self.error.map(|error| error.0),
             price: self.price.map(|price| price.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SQLite takes an index over an expression only for the very same words, large and small letters included.
+    #[test]
+    fn causes_are_word_for_word_those_of_the_indexes() {
+        for migration in [
+            include_str!("../../migrations/sqlite/0003_delivery.sql"),
+            include_str!("../../migrations/postgres/0003_delivery.sql"),
+        ] {
+            for (cause, row) in [(OUTBOUND_CAUSE, "o."), (INBOUND_CAUSE, "m.")] {
+                assert!(migration.contains(&format!("({}, id)", cause.replace(row, ""))), "{cause}");
+            }
         }
     }
 }

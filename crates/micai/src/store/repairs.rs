@@ -134,7 +134,7 @@ impl Store {
                 Direction::Outbound => "o.id = w.id AND o.state = 'failed'",
                 Direction::Inbound => "m.id = w.id AND m.state = 'dead'",
             };
-            let letters = load(&mut tx, direction, &wanted, condition).await?;
+            let letters = load(&mut tx, direction, &wanted, "wanted w CROSS JOIN ", condition).await?;
             found.extend(letters.iter().map(|one| one.candidate.letter.id));
             self.take_on(&mut tx, direction, &letters, deed, actor, repaired).await?;
         }
@@ -278,11 +278,17 @@ row! {
 async fn load_group(tx: &mut Tx, group: &GroupName, after: Uuid) -> Result<Vec<Loaded>, StoreError> {
     let mut wanted = Rows::new("wanted", &[("cause", Kind::Text), ("after", Kind::Id)]);
     wanted.push([(&group.cause).into(), after.into()]);
+    // Not joined: so the index gives them in order, and no more are read than are taken.
+    let cause = "(SELECT cause FROM wanted)";
     let condition = match group.direction {
-        Direction::Outbound => format!("o.state = 'failed' AND {OUTBOUND_CAUSE} = w.cause AND o.id > w.after"),
-        Direction::Inbound => format!("m.state = 'dead' AND {INBOUND_CAUSE} = w.cause AND m.id > w.after"),
+        Direction::Outbound => {
+            format!("o.state = 'failed' AND {OUTBOUND_CAUSE} = {cause} AND o.id > (SELECT after FROM wanted)")
+        }
+        Direction::Inbound => {
+            format!("m.state = 'dead' AND {INBOUND_CAUSE} = {cause} AND m.id > (SELECT after FROM wanted)")
+        }
     };
-    load(tx, group.direction, &wanted, &condition).await
+    load(tx, group.direction, &wanted, "", &condition).await
 }
 
 /// The oldest letters that a batch asks for. On Postgres they are locked, without those that somebody else is moving; on SQLite
@@ -291,6 +297,7 @@ async fn load(
     tx: &mut Tx,
     direction: Direction,
     wanted: &Rows<'_>,
+    joined: &str,
     condition: &str,
 ) -> Result<Vec<Loaded>, StoreError> {
     let row = if direction == Direction::Outbound { "o" } else { "m" };
@@ -304,19 +311,20 @@ async fn load(
              o.replays, o.created_at, c.last_inbound_at, o.provider_message_id,
              (SELECT 1 FROM delivery_events e WHERE e.provider_message_id = o.provider_message_id
                 AND e.status IN ('delivered', 'read', 'played') LIMIT 1) IS NOT NULL AS was_delivered,
-             (p.opted_out_at IS NOT NULL AND NOT o.ignores_opt_out) AS is_opted_out
-             FROM wanted w CROSS JOIN outbound_messages o CROSS JOIN conversations c CROSS JOIN contacts p
-             WHERE c.id = o.conversation_id AND p.id = c.contact_id"
+             (p.opted_out_at IS NOT NULL AND NOT o.ignores_opt_out) AS is_opted_out"
         }
         Direction::Inbound => {
             "m.id, m.conversation_id, m.reply_to AS person, p.name, m.kind, NULL AS body, m.text AS words, m.error,
              m.failures AS attempts, m.replays, m.received_at AS created_at, c.last_inbound_at, NULL AS provider_message_id,
-             false AS was_delivered, false AS is_opted_out
-             FROM wanted w CROSS JOIN inbound_messages m CROSS JOIN conversations c CROSS JOIN contacts p
-             WHERE c.id = m.conversation_id AND p.id = c.contact_id"
+             false AS was_delivered, false AS is_opted_out"
         }
     };
-    let sql = format!("SELECT {columns} AND {condition} ORDER BY {row}.id LIMIT {BATCH_LETTERS_MAX}{lock}");
+    let table = if direction == Direction::Outbound { "outbound_messages o" } else { "inbound_messages m" };
+    let sql = format!(
+        "SELECT {columns} FROM {joined}{table} CROSS JOIN conversations c CROSS JOIN contacts p
+         WHERE {condition} AND c.id = {row}.conversation_id AND p.id = c.contact_id
+         ORDER BY {row}.id LIMIT {BATCH_LETTERS_MAX}{lock}"
+    );
     let rows: Vec<LoadedColumns> = wanted.fetch(tx, &sql).await?;
     Ok(rows.into_iter().map(|row| row.loaded(direction)).collect())
 }

@@ -180,7 +180,7 @@ async fn what_is_old_goes_only_when_that_is_said_and_outside_the_window_as_a_tem
 
     let letters = stage.get(&format!("/admin/letters/items?group={group}")).await;
     let of = |phone: &str| {
-        let number = stage.simulator.phone(phone).unwrap().wa_id.unwrap();
+        let number = stage.simulator.phone(phone).unwrap().phone;
         let found = letters["items"].as_array().unwrap().iter().find(|letter| letter["person"] == number.as_str());
         found.unwrap()["id"].clone()
     };
@@ -271,16 +271,24 @@ async fn a_message_over_which_turns_fail_is_put_aside_alone_and_replayed_when_th
              BEGIN SELECT RAISE(ABORT, 'refused for the story'); END",
         )
         .await;
+    stage.simulator.say(&ana, "zero").unwrap();
+    stage.replies(&ana, 1).await;
+    stage.settle().await;
+    // Somebody holds the conversation until all three wait, so that one turn takes them together.
+    stage.sql("UPDATE conversations SET lease_until = 9000000000000000").await;
     for text in ["one", "poison", "three"] {
         stage.simulator.say(&ana, text).unwrap();
+        stage.simulator.wait_idle().await;
     }
+    stage.sql("UPDATE conversations SET lease_until = NULL").await;
+    stage.advance(3);
     stage.simulator.say(&bo, "hello").unwrap();
     stage.until_after_tries("it is a letter", async || !stage.groups().await.is_empty()).await;
-    stage.until_after_tries("the others are answered", async || stage.heard(&ana).len() == 2).await;
+    stage.until_after_tries("the others are answered", async || stage.heard(&ana).len() == 3).await;
     stage.replies(&bo, 1).await;
     stage.settle().await;
     let heard = stage.heard(&ana);
-    assert!(heard[0].contains("one") && heard[1].contains("three"), "{heard:?}");
+    assert!(heard[1].contains("one") && heard[2].contains("three"), "{heard:?}");
     let groups = stage.groups().await;
     let group = &groups["inbound:turn_refused"];
     assert_eq!(
@@ -297,8 +305,8 @@ async fn a_message_over_which_turns_fail_is_put_aside_alone_and_replayed_when_th
     assert_eq!(stage.groups().await["inbound:turn_refused"]["sample"]["replays"], 1);
     stage.sql("DROP TRIGGER story").await;
     assert_eq!(stage.post("/admin/letters/replay", by_group).await["moved"], 1);
-    let heard = stage.replies(&ana, 3).await;
-    assert!(heard[2].contains("poison"), "{heard:?}");
+    let heard = stage.replies(&ana, 4).await;
+    assert!(heard[3].contains("poison"), "{heard:?}");
     assert!(stage.groups().await.is_empty());
     stage.end().await;
 }

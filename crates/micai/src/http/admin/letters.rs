@@ -18,7 +18,7 @@ use crate::domain::letter::{
 use crate::domain::outbound::MessageBody;
 use crate::domain::template::{TEMPLATE_LANGUAGE_CHARACTERS_MAX, TEMPLATE_NAME_CHARACTERS_MAX, TemplateUse};
 use crate::letters::{ExplainedGroup, ExplainedLetter, explain_group, explain_letter};
-use crate::queue::{Topic, WakeQueue as _};
+use crate::queue::Topic;
 use crate::store::{Repaired, Story};
 
 /// Which page of the groups.

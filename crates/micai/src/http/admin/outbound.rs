@@ -18,7 +18,7 @@ use super::page::{Page, PageRows, uuid_cursor};
 use crate::domain::fate::{Decision, Settled, UnknownEvidence, Verdict, weigh};
 use crate::domain::outbound::SendState;
 use crate::ids::OutboundId;
-use crate::queue::{Topic, WakeQueue as _};
+use crate::queue::Topic;
 use crate::store::{OutboundView, Story};
 
 /// The most characters of WhatsApp's id of a message.

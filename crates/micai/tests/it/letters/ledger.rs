@@ -178,6 +178,18 @@ async fn groups_are_counted_and_paged(world: &World) {
     assert_eq!(world.store.letter_count().await.unwrap(), counted);
 }
 
+async fn a_group_larger_than_a_batch_is_gone_through_to_its_end(world: &World) {
+    let (_, letters) = world.dead("607", 230, 132_000).await;
+    let chosen = Chosen::Group(group(132_000));
+    let dry = world.store.replay_letters(&chosen, &world.terms(true), &actor()).await.unwrap().report;
+    assert_eq!((dry.looked_at, dry.moved, dry.more), (230, 230, false));
+    let away = world.store.discard_letters(&chosen, "wrong template", &actor(), false).await.unwrap().report;
+    assert_eq!((away.looked_at, away.moved, away.more), (230, 230, false));
+    for letter in [&letters[0], &letters[229]] {
+        assert_eq!(world.state(letter).await, "cancelled");
+    }
+}
+
 async fn a_status_and_a_person_at_once_come_to_one_end(world: &World) {
     for round in 0..8 {
         let name = format!("61{round}");
@@ -213,6 +225,7 @@ async fn story(location: Location) {
     what_was_delivered_and_who_said_stop_is_left_alone(&world).await;
     what_was_put_away_stays_away(&world).await;
     groups_are_counted_and_paged(&world).await;
+    a_group_larger_than_a_batch_is_gone_through_to_its_end(&world).await;
     a_status_and_a_person_at_once_come_to_one_end(&world).await;
     world.store.close().await;
 }
