@@ -31,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cost", &[]),
     ("telemetry", &["config"]),
     ("lock", &["config"]),
+    ("letters", &["WHATSAPP"]),
     ("store", &[]),
     ("redis_link", &[]),
     ("queue", &["redis_link"]),
@@ -50,6 +51,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         // Of agent, scheduler and sender only pure parts, for previews.
         &[
             "ingest",
+            "letters",
             "store",
             "queue",
             "shared",

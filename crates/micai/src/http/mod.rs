@@ -59,7 +59,7 @@ fn open_routes() -> OpenApiRouter<HttpState> {
 }
 
 fn admin_routes() -> OpenApiRouter<HttpState> {
-    use admin::{agents, alerts, audit, bind, budgets, conversations, outbound, rules, spend, try_agent};
+    use admin::{agents, alerts, audit, bind, budgets, conversations, letters, outbound, rules, spend, try_agent};
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::read, agents::update, agents::delete))
@@ -76,6 +76,12 @@ fn admin_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(budgets::list))
         .routes(routes!(budgets::read, budgets::save, budgets::delete))
         .routes(routes!(spend::read))
+        .routes(routes!(outbound::settle))
+        .routes(routes!(letters::groups))
+        .routes(routes!(letters::items))
+        .routes(routes!(letters::read))
+        .routes(routes!(letters::replay))
+        .routes(routes!(letters::discard))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::acknowledge))
         .routes(routes!(audit::list))

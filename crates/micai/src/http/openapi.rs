@@ -38,6 +38,7 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
         (name = "conversations", description = "Who wrote what, and what became of it."),
         (name = "outbound", description = "The send ledger."),
         (name = "cost", description = "What messages cost, and how much may be spent."),
+        (name = "letters", description = "Messages that will not move by themselves any more, and what to do about them."),
         (name = "alerts", description = "What somebody must look at."),
         (name = "audit", description = "Who changed what."),
     )

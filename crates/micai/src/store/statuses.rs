@@ -204,6 +204,7 @@ fn goes_further(next: DeliveryStatus, held: DeliveryStatus) -> bool {
 const RANK: &str = "CASE outbound_messages.state
                    WHEN 'sent' THEN 1 WHEN 'delivered' THEN 2 WHEN 'read' THEN 3 WHEN 'played' THEN 4
                    WHEN 'failed' THEN CASE WHEN outbound_messages.provider_message_id IS NULL THEN 0 ELSE 9 END
+                   WHEN 'cancelled' THEN CASE WHEN outbound_messages.provider_message_id IS NULL THEN 0 ELSE 9 END
                    ELSE 0 END";
 
 /// What the step of the moves returns on Postgres, for the spend table.
@@ -213,7 +214,8 @@ const RETURNING: &str = "
              moves.category, moves.country, moves.currency, moves.shard, moves.free_messages, moves.micros";
 
 /// Moves the rows. Any status but `failed` proves acceptance, so it also moves a row that waits for another attempt, one
-/// whose fate was unknown, and one that was given up on without an answer. `failed` after acceptance is final.
+/// whose fate was unknown, and one that was given up on without an answer. `failed` after acceptance is final, also when the
+/// letter was put away. What comes again of a life before a replay moves nothing, unless it proves that the person has it.
 ///
 /// The first status that tells of a delivery and names a price is remembered as the one that settles the cost, also where
 /// another one has moved the row further before: `read` may come without a price and before `delivered`.
@@ -280,7 +282,11 @@ fn move_rows<'a>(
            AND outbound_messages.attempts > 0
            AND ({RANK} < moves.below_rank
                 OR (moves.charged_by IS NOT NULL AND outbound_messages.charged_by IS NULL
-                    AND outbound_messages.state IN ('delivered', 'read', 'played'))){returning}"
+                    AND outbound_messages.state IN ('delivered', 'read', 'played')))
+           AND (outbound_messages.replayed_at IS NULL OR moves.state NOT IN ('sent', 'failed')
+                OR (SELECT 1 FROM delivery_events e
+                    WHERE e.provider_message_id = moves.provider_message_id
+                      AND e.received_at < outbound_messages.replayed_at LIMIT 1) IS NULL){returning}"
         ),
     );
     Ok((rows, moved))

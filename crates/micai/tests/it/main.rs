@@ -10,6 +10,7 @@ mod database;
 mod faults;
 mod harness;
 mod ingest;
+mod letters;
 mod loss;
 mod migrations;
 mod plans;

@@ -7,6 +7,7 @@ pub(super) mod bind;
 mod bounds;
 pub(super) mod budgets;
 pub(super) mod conversations;
+pub(super) mod letters;
 pub(super) mod outbound;
 mod page;
 pub(super) mod rules;
