@@ -139,3 +139,28 @@ CREATE INDEX outbound_messages_letters
 CREATE INDEX inbound_messages_letters
     ON inbound_messages (coalesce(error ->> 'reason', 'turn_failed'), id) WHERE state = 'dead';
 CREATE INDEX inbound_messages_dead ON inbound_messages (id) WHERE state = 'dead';
+
+-- What is not sent for the time being, and the sends that are held for it.
+CREATE TABLE pauses (
+    scope    text NOT NULL,
+    subject  text NOT NULL,
+    code     bigint,
+    sentence text NOT NULL,
+    since    timestamptz NOT NULL,
+    until    timestamptz,
+    PRIMARY KEY (scope, subject)
+);
+CREATE TABLE pause_holds (
+    scope           text NOT NULL,
+    subject         text NOT NULL,
+    outbound_id     uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    PRIMARY KEY (scope, subject, outbound_id)
+);
+
+-- Since when it is tried (attempts end after some hours), and whether WhatsApp said that it needs a template, whatever we
+-- think of its window.
+ALTER TABLE outbound_messages ADD COLUMN tried_since timestamptz;
+ALTER TABLE outbound_messages ADD COLUMN needs_template boolean NOT NULL DEFAULT false;
+-- The template that says the same outside the window.
+ALTER TABLE outbound_messages ADD COLUMN template jsonb;

@@ -140,3 +140,28 @@ CREATE INDEX outbound_messages_letters
 CREATE INDEX inbound_messages_letters
     ON inbound_messages (coalesce(error ->> 'reason', 'turn_failed'), id) WHERE state = 'dead';
 CREATE INDEX inbound_messages_dead ON inbound_messages (id) WHERE state = 'dead';
+
+-- What is not sent for the time being, and the sends that are held for it.
+CREATE TABLE pauses (
+    scope    TEXT NOT NULL,
+    subject  TEXT NOT NULL,
+    code     INTEGER,
+    sentence TEXT NOT NULL,
+    since    INTEGER NOT NULL,
+    until    INTEGER,
+    PRIMARY KEY (scope, subject)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE pause_holds (
+    scope           TEXT NOT NULL,
+    subject         TEXT NOT NULL,
+    outbound_id     BLOB NOT NULL,
+    conversation_id BLOB NOT NULL,
+    PRIMARY KEY (scope, subject, outbound_id)
+) STRICT, WITHOUT ROWID;
+
+-- Since when it is tried (attempts end after some hours), and whether WhatsApp said that it needs a template, whatever we
+-- think of its window.
+ALTER TABLE outbound_messages ADD COLUMN tried_since INTEGER;
+ALTER TABLE outbound_messages ADD COLUMN needs_template INTEGER NOT NULL DEFAULT 0;
+-- The template that says the same outside the window.
+ALTER TABLE outbound_messages ADD COLUMN template TEXT;

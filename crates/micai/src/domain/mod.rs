@@ -11,6 +11,7 @@ pub mod fate;
 pub mod inbound;
 pub mod letter;
 pub mod outbound;
+pub mod pause;
 pub mod rule;
 pub mod spend;
 pub mod template;

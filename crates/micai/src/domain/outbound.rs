@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::agent::AgentId;
 use super::contact::Address;
+use super::pause::PauseKey;
 use super::spend::Charge;
 use super::template::TemplateUse;
 use crate::ids::{ContactId, ConversationId, OutboundId, TurnId};
@@ -242,6 +243,12 @@ pub struct SendCandidate {
     pub attempts_before: i32,
     /// Goes out although the contact is opted out.
     pub ignores_opt_out: bool,
+    /// When the first attempt began; none yet where it is absent.
+    pub tried_since: Option<Timestamp>,
+    /// WhatsApp refused it as plain words: the window is closed, whatever we think.
+    pub needs_template: bool,
+    /// The template that says the same outside the window.
+    pub template: Option<TemplateUse>,
     /// When the person last wrote: what the window is counted from.
     pub last_inbound_at: Option<Timestamp>,
     /// Since when the person wants nothing from us.
@@ -276,10 +283,17 @@ pub enum AttemptOutcome {
         /// Why it was refused.
         error: SendError,
     },
-    /// Refused until something changes.
-    Held {
+    /// Refused because the window is closed: only a template can say it.
+    NeedsTemplate {
         /// Why.
         error: SendError,
+    },
+    /// Refused until what it is about is no longer paused.
+    Paused {
+        /// Why.
+        error: SendError,
+        /// What is paused.
+        pause: PauseKey,
     },
     /// Refused for good.
     Failed {
@@ -315,6 +329,10 @@ pub struct Settlement {
 pub enum Refusal {
     /// Wait until something changes.
     Hold(SendError),
+    /// Wait until this is no longer paused.
+    Pause(PauseKey, SendError),
+    /// It cannot go out: a dead letter.
+    Fail(SendError),
     /// Outbound is off; the request that would have gone out is kept.
     Suppress {
         /// The exact request.

@@ -30,6 +30,9 @@ const SETTLE_TRIES_MAX: u32 = 20;
 /// The pause between those tries.
 const SETTLE_PAUSE: Duration = Duration::from_millis(500);
 
+/// Sends of one conversation before others get their turn.
+const SENDS_PER_VISIT_MAX: u32 = 8;
+
 /// The bounds of a sender.
 #[derive(Debug, Clone, Copy)]
 pub struct SenderLimits {
@@ -80,9 +83,12 @@ impl Sender {
         .await;
     }
 
-    /// Sends what is due in one conversation, in order.
+    /// Sends what is due in one conversation, in order; after some, others get their turn.
     async fn serve(&self, conversation: ConversationId, stop: &CancellationToken) {
-        while !stop.is_cancelled() {
+        for _ in 0..SENDS_PER_VISIT_MAX {
+            if stop.is_cancelled() {
+                return;
+            }
             match self.step(conversation).await {
                 Ok(Step::Next) => {}
                 Ok(Step::Wait(instant)) => {
@@ -98,6 +104,7 @@ impl Sender {
                 }
             }
         }
+        self.queue.announce(Topic::Send, &[conversation]);
     }
 
     async fn step(&self, conversation: ConversationId) -> Result<Step, StoreError> {
@@ -106,37 +113,89 @@ impl Sender {
             NextSend::WaitUntil(instant) => return Ok(Step::Wait(instant)),
             NextSend::Due(candidate) => *candidate,
         };
-        let refusal = match policy::check(&self.policy, &candidate, self.clock.now()) {
-            Permission::Granted => match self.purse.open(&mut candidate, None, self.clock.now()).await? {
-                None => return self.attempt(&candidate).await,
-                Some(error) => Refusal::Hold(error),
-            },
-            Permission::Suppress => Refusal::Suppress { request: self.transport.preview(&candidate) },
-            Permission::Hold(error) => Refusal::Hold(error),
-            Permission::Cancel(error) => Refusal::Cancel(error),
-        };
-        tracing::info!(outbound_id = %candidate.id, refusal = refusal_word(&refusal), "not sent");
-        Ok(after(self.store.refuse_send(&candidate, refusal).await?))
+        let now = self.clock.now();
+        let country = self.purse.country_of(&candidate);
+        let pauses = self.store.pause_snapshot().await?;
+        let mut body = None;
+        let mut permission = policy::check(&self.policy, &candidate, &pauses, &country, now);
+        if permission == Permission::NeedsTemplate {
+            match self.say_by_template(&candidate) {
+                Ok(template) => {
+                    candidate.body = template.clone();
+                    body = Some(template);
+                    // What is paused for templates did not concern it before.
+                    permission = policy::check(&self.policy, &candidate, &pauses, &country, now);
+                }
+                Err(error) => return self.refuse(&candidate, Refusal::Hold(error)).await,
+            }
+        }
+        match permission {
+            Permission::Granted => {}
+            Permission::NeedsTemplate => return self.refuse(&candidate, Refusal::Hold(policy::window_closed(""))).await,
+            Permission::Suppress => {
+                let request = self.transport.preview(&candidate);
+                return self.refuse(&candidate, Refusal::Suppress { request }).await;
+            }
+            Permission::Wait(instant) => return Ok(Step::Wait(instant)),
+            Permission::Pause(key, error) => return self.refuse(&candidate, Refusal::Pause(key, error)).await,
+            Permission::Cancel(error) => return self.refuse(&candidate, Refusal::Cancel(error)).await,
+        }
+        if let Err(error) = self.check_template(&candidate) {
+            return self.refuse(&candidate, error).await;
+        }
+        if let Permit::WaitUntil(instant) = self.gate.pass_pair(&candidate).await {
+            return Ok(Step::Wait(instant));
+        }
+        let category = self.template_category(&candidate);
+        if let Some(error) = self.purse.open(&mut candidate, category, now).await? {
+            return self.refuse(&candidate, Refusal::Hold(error)).await;
+        }
+        if let Err(instant) = self.gate.may_call() {
+            return Ok(Step::Wait(instant));
+        }
+        self.gate.pass_number(&candidate.phone_number_id).await;
+        self.attempt(&candidate, body, &country).await
     }
 
-    async fn attempt(&self, candidate: &SendCandidate) -> Result<Step, StoreError> {
+    async fn refuse(&self, candidate: &SendCandidate, refusal: Refusal) -> Result<Step, StoreError> {
+        tracing::info!(outbound_id = %candidate.id, refusal = refusal_word(&refusal), "not sent");
+        Ok(after(self.store.refuse_send(candidate, refusal).await?))
+    }
+
+    /// Writes the intent, calls, and writes what came of it.
+    async fn attempt(
+        &self,
+        candidate: &SendCandidate,
+        body: Option<MessageBody>,
+        country: &str,
+    ) -> Result<Step, StoreError> {
         let begun_at = self.clock.now();
-        if !self.store.begin_send(candidate).await? {
+        if !self.store.begin_send(candidate, body).await? {
             return Ok(Step::Idle);
         }
         crate::crash::point("intent");
-        let (http_status, delivery) = self.transport.deliver(candidate).await;
+        let call = self.transport.deliver(candidate).await;
         crate::crash::point("call");
+        self.note_api(call.api_answered).await;
+        let pause = match &call.delivery {
+            Delivery::Refused(refused) => self.pause(refused, candidate, country).await?,
+            Delivery::Accepted { .. } | Delivery::Unknown { .. } => None,
+        };
         let attempt = candidate.attempts + 1;
         let outcome = {
             let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
-            retry::outcome(
-                delivery,
-                attempt - candidate.attempts_before,
-                self.limits.attempts_max,
-                self.clock.now(),
-                &mut *dice,
-            )
+            let counted = Attempt {
+                number: attempt - candidate.attempts_before,
+                tried_since: candidate.tried_since.unwrap_or(begun_at),
+            };
+            retry::outcome(call.delivery, pause, counted, self.limits.attempts_max, self.clock.now(), &mut *dice)
+        };
+        let outcome = match outcome {
+            // A template that is refused for want of a template: there is nothing else to try.
+            AttemptOutcome::NeedsTemplate { error } if candidate.body.template().is_some() => {
+                AttemptOutcome::Failed { error }
+            }
+            outcome => outcome,
         };
         log_outcome(candidate, &outcome);
         let settlement = Settlement {
@@ -144,12 +203,58 @@ impl Sender {
             outbound_id: candidate.id,
             attempt,
             begun_at,
-            http_status,
+            http_status: call.http_status,
             outcome,
         };
         let moved = self.settle(settlement).await?;
         crate::crash::point("settle");
         Ok(after(moved))
+    }
+
+    /// Pauses what a refusal says is blocked, for all processes, before the send itself is put aside.
+    async fn pause(
+        &self,
+        refused: &RefusedCall,
+        candidate: &SendCandidate,
+        country: &str,
+    ) -> Result<Option<PauseKey>, StoreError> {
+        let Some(key) = refused.pauses.and_then(|scope| policy::pause_key(scope, candidate, country)) else {
+            return Ok(None);
+        };
+        let now = self.clock.now();
+        let until = refused.retry_after_seconds.and_then(|seconds| i64::try_from(seconds).ok());
+        let pause = Pause {
+            key: key.clone(),
+            code: refused.error.code,
+            sentence: refused.error.detail.clone(),
+            since: now,
+            until: until.map(|seconds| now + jiff::SignedDuration::from_secs(seconds)),
+        };
+        self.store.set_pause(&pause, &Actor::Platform).await?;
+        tracing::error!(pause = %key, code = refused.error.code, "sending is paused");
+        Ok(Some(key))
+    }
+
+    /// Notes whether the Graph API was there; the beginning and the end of an outage are told.
+    async fn note_api(&self, answered: bool) {
+        let outcome = match self.gate.saw(answered) {
+            None => return,
+            Some(Change::Down) => {
+                tracing::error!("the Graph API does not answer: sends wait, one call at a time asks whether it is back");
+                let sentence = "The Graph API does not answer. Sends wait and nothing is lost; it is asked at least once \
+                                a minute, and everything goes out at the number's pace when it is back.";
+                let evidence = serde_json::json!({});
+                let alert = NewAlert::new(AlertKind::GraphOutage, Severity::Critical, "", sentence, evidence);
+                self.store.raise_alert(&alert).await.map(drop)
+            }
+            Some(Change::Up) => {
+                tracing::warn!("the Graph API answers again");
+                self.store.clear_alert(AlertKind::GraphOutage, "").await.map(drop)
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "an alert could not be written");
+        }
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Moved, StoreError> {
@@ -184,7 +289,7 @@ fn after(moved: Moved) -> Step {
 
 fn refusal_word(refusal: &Refusal) -> &str {
     match refusal {
-        Refusal::Hold(error) | Refusal::Cancel(error) => &error.reason,
+        Refusal::Hold(error) | Refusal::Pause(_, error) | Refusal::Cancel(error) | Refusal::Fail(error) => &error.reason,
         Refusal::Suppress { .. } => "outbound_off",
     }
 }
@@ -196,8 +301,8 @@ fn log_outcome(candidate: &SendCandidate, outcome: &AttemptOutcome) {
         AttemptOutcome::RetryAt { not_before, error } => {
             tracing::warn!(%outbound_id, %not_before, reason = error.reason, code = error.code, "refused for now");
         }
-        AttemptOutcome::Held { error } => {
-            tracing::warn!(%outbound_id, reason = error.reason, code = error.code, "held")
+        AttemptOutcome::NeedsTemplate { error } | AttemptOutcome::Paused { error, .. } => {
+            tracing::warn!(%outbound_id, reason = error.reason, code = error.code, "put aside");
         }
         AttemptOutcome::Failed { error } => {
             tracing::error!(%outbound_id, reason = error.reason, code = error.code, "given up");

@@ -3,6 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::outbound::{SendCandidate, SendError};
+use crate::domain::pause::{PauseKey, PauseScope, Stopped};
+use crate::store::PauseSnapshot;
 
 /// Kept back from the end of the window: the clocks of two companies differ, and a message takes its time.
 pub const WINDOW_MARGIN_SECONDS: i64 = 60;
@@ -21,16 +23,27 @@ pub struct Policy {
 pub enum Permission {
     /// Go ahead.
     Granted,
+    /// Plain words may not go out now: a template, or wait until the window opens.
+    NeedsTemplate,
     /// Keep the request, send nothing: outbound is off.
     Suppress,
-    /// Wait until the window opens.
-    Hold(SendError),
+    /// It keeps its place in line until then.
+    Wait(Timestamp),
+    /// It is put aside until this is no longer paused.
+    Pause(PauseKey, SendError),
     /// It must not go out.
     Cancel(SendError),
 }
 
-/// Decides about one send. Opt-out comes first, so that a dry run does not show what would never have gone out.
-pub fn check(policy: &Policy, candidate: &SendCandidate, now: Timestamp) -> Permission {
+/// Decides about one send to somebody in `country`. Opt-out comes first, so that a dry run does not show what would never have
+/// gone out.
+pub fn check(
+    policy: &Policy,
+    candidate: &SendCandidate,
+    pauses: &PauseSnapshot,
+    country: &str,
+    now: Timestamp,
+) -> Permission {
     if candidate.opted_out_at.is_some() && !candidate.ignores_opt_out {
         return Permission::Cancel(SendError {
             code: None,
@@ -41,16 +54,49 @@ pub fn check(policy: &Policy, candidate: &SendCandidate, now: Timestamp) -> Perm
     if !policy.outbound_enabled {
         return Permission::Suppress;
     }
-    // An approved template may be sent at any time.
-    if candidate.body.template().is_none() && !window_is_open(policy, candidate.last_inbound_at, now) {
-        return Permission::Hold(SendError {
-            code: None,
-            reason: "window_closed".to_owned(),
-            detail: "The person's last message is too old for plain words. It goes out when they write again."
-                .to_owned(),
-        });
+    if let Some(pause) = pauses.first(pause_keys(candidate, country), now) {
+        return match pause.stops(now) {
+            Stopped::Until(instant) => Permission::Wait(instant),
+            Stopped::Held(key, error) => Permission::Pause(key, error),
+        };
     }
-    Permission::Granted
+    // An approved template may be sent at any time.
+    let open = !candidate.needs_template && window_is_open(policy, candidate.last_inbound_at, now);
+    match candidate.body.template() {
+        None if !open => Permission::NeedsTemplate,
+        _ => Permission::Granted,
+    }
+}
+
+/// Everything whose pause concerns a send, the widest first.
+pub fn pause_keys<'a>(candidate: &'a SendCandidate, country: &'a str) -> impl Iterator<Item = PauseKey> + use<'a> {
+    let template = candidate.body.template().map(|template| template.name.as_str());
+    let templates = template.map(|_| PauseKey::new(PauseScope::AccountTemplates, ""));
+    [
+        Some(PauseKey::new(PauseScope::Account, "")),
+        Some(PauseKey::new(PauseScope::Number, &candidate.phone_number_id)),
+        Some(PauseKey::new(PauseScope::Country, country)),
+        templates,
+        template.map(|name| PauseKey::new(PauseScope::Template, name)),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// What a refusal of this scope pauses.
+pub fn pause_key(scope: PauseScope, candidate: &SendCandidate, country: &str) -> Option<PauseKey> {
+    pause_keys(candidate, country).find(|key| key.scope == scope)
+}
+
+/// Why a send is held that no template can say.
+pub fn window_closed(why_no_template: &str) -> SendError {
+    SendError {
+        code: None,
+        reason: "window_closed".to_owned(),
+        detail: format!(
+            "The person's last message is too old for plain words. {why_no_template} It goes out when they write again."
+        ),
+    }
 }
 
 /// Whether plain words may be sent to somebody who last wrote at `last_inbound_at`.
@@ -83,6 +129,9 @@ mod tests {
             attempts: 0,
             attempts_before: 0,
             ignores_opt_out: false,
+            tried_since: None,
+            needs_template: false,
+            template: None,
             last_inbound_at: last_inbound_seconds_ago.map(|ago| now - SignedDuration::from_secs(ago)),
             opted_out_at: opted_out.then_some(now),
         }
@@ -91,8 +140,10 @@ mod tests {
     fn word(permission: &Permission) -> &str {
         match permission {
             Permission::Granted => "granted",
+            Permission::NeedsTemplate => "needs_template",
             Permission::Suppress => "suppress",
-            Permission::Hold(error) | Permission::Cancel(error) => &error.reason,
+            Permission::Wait(_) => "wait",
+            Permission::Pause(_, error) | Permission::Cancel(error) => &error.reason,
         }
     }
 
@@ -102,16 +153,16 @@ mod tests {
         for (last_seconds_ago, opted_out, outbound_enabled, expected) in [
             (Some(0), false, true, "granted"),
             (Some(DAY - WINDOW_MARGIN_SECONDS - 1), false, true, "granted"),
-            (Some(DAY - WINDOW_MARGIN_SECONDS), false, true, "window_closed"),
-            (Some(DAY), false, true, "window_closed"),
-            (None, false, true, "window_closed"),
+            (Some(DAY - WINDOW_MARGIN_SECONDS), false, true, "needs_template"),
+            (Some(DAY), false, true, "needs_template"),
+            (None, false, true, "needs_template"),
             (Some(0), true, true, "opted_out"),
             (Some(0), false, false, "suppress"),
             (Some(2 * DAY), false, false, "suppress"),
             (Some(0), true, false, "opted_out"),
         ] {
             let policy = Policy { outbound_enabled, window_seconds: DAY };
-            let permission = check(&policy, &candidate(last_seconds_ago, opted_out, now), now);
+            let permission = check(&policy, &candidate(last_seconds_ago, opted_out, now), &PauseSnapshot::default(), "BR", now);
             assert_eq!(word(&permission), expected, "{last_seconds_ago:?} {opted_out} {outbound_enabled}");
         }
     }
@@ -121,6 +172,6 @@ mod tests {
         let now = Timestamp::from_second(1_790_000_000).unwrap();
         let confirmation = SendCandidate { ignores_opt_out: true, ..candidate(Some(0), true, now) };
         let policy = Policy { outbound_enabled: true, window_seconds: DAY };
-        assert_eq!(check(&policy, &confirmation, now), Permission::Granted);
+        assert_eq!(check(&policy, &confirmation, &PauseSnapshot::default(), "BR", now), Permission::Granted);
     }
 }

@@ -27,6 +27,11 @@ impl Purse {
         Self { store, prices }
     }
 
+    /// The country of whom a send goes to.
+    pub fn country_of(&self, candidate: &SendCandidate) -> String {
+        self.prices.country_of(&candidate.to)
+    }
+
     /// Notes on a send what it may cost, and puts that aside where a budget concerns it. Gives why it must be held, if a
     /// budget has no room for it. Without a budget nothing is written. `template` is the category of the template that the
     /// send uses; where it is not known, it counts as the dearest.

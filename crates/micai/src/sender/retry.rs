@@ -1,44 +1,98 @@
-//! What follows from an attempt. Pure: the verdict, the number of the attempt, the time and the dice decide.
+//! What follows from an attempt. Pure: the verdict, the attempts so far, the time and the dice decide.
 
 use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, RngExt};
 
-use crate::domain::outbound::AttemptOutcome;
-use crate::transport::{Delivery, Verdict};
+use crate::domain::outbound::{AttemptOutcome, SendError};
+use crate::domain::pause::PauseKey;
+use crate::transport::{Delivery, RefusedCall, Verdict};
 
 /// The longest wait before the second attempt; each further one may wait four times as long.
 pub const FIRST_BACKOFF_SECONDS: i64 = 5;
-/// No wait between two attempts is longer.
+/// No back-off between two attempts is longer.
 pub const BACKOFF_SECONDS_MAX: i64 = 2 * 3_600;
+/// A send that has been tried for so long is not tried again.
+pub const TRIED_SECONDS_MAX: i64 = 6 * 3_600;
 /// Waits below this would be a burst.
 const BACKOFF_MILLISECONDS_MIN: i64 = 200;
+/// WhatsApp's code for too many messages to one person: it asks for waits of 4^n seconds.
+const PAIR_LIMIT_CODE: i64 = 131_056;
+/// The longest wait that a refusal can ask for.
+const ASKED_SECONDS_MAX: i64 = 7 * 24 * 3_600;
 
-/// The outcome of attempt number `attempt` (from 1) of a send that may be tried `attempts_max` times.
+/// An attempt that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// Which one it was, from 1; attempts before a replay do not count.
+    pub number: i32,
+    /// When the first of them began.
+    pub tried_since: Timestamp,
+}
+
+/// The outcome of an attempt of a send that may be tried `attempts_max` times and for [`TRIED_SECONDS_MAX`]. `pause`: what is
+/// paused by a refusal that pauses something.
 pub fn outcome(
     delivery: Delivery,
-    attempt: i32,
+    pause: Option<PauseKey>,
+    attempt: Attempt,
     attempts_max: i32,
     now: Timestamp,
     dice: &mut impl Rng,
 ) -> AttemptOutcome {
-    let (refusal, error) = match delivery {
+    let refusal = match delivery {
         Delivery::Accepted { provider_message_id } => return AttemptOutcome::Accepted { provider_message_id },
         Delivery::Unknown { error } => return AttemptOutcome::Unknown { error },
-        Delivery::Refused { verdict, retry_after_seconds, error } => ((verdict, retry_after_seconds), error),
+        Delivery::Refused(refusal) => *refusal,
     };
-    let at_least = match refusal {
-        (Verdict::Unknown, _) => return AttemptOutcome::Unknown { error },
-        (Verdict::Never, _) => return AttemptOutcome::Failed { error },
-        (Verdict::NeedsTemplate, _) => return AttemptOutcome::Held { error },
-        (Verdict::Later { after_seconds }, retry_after) => retry_after.max(after_seconds),
-        (Verdict::Retry | Verdict::Pause(_) | Verdict::Auth, retry_after) => retry_after,
+    let wait = match refusal.verdict {
+        Verdict::Unknown => return AttemptOutcome::Unknown { error: refusal.error },
+        Verdict::Never => return AttemptOutcome::Failed { error: refusal.error },
+        Verdict::NeedsTemplate => return AttemptOutcome::NeedsTemplate { error: refusal.error },
+        // What is paused is not tried meanwhile, so that this attempt does not count either.
+        Verdict::Pause(_) | Verdict::Auth => {
+            return match pause {
+                Some(pause) => AttemptOutcome::Paused { error: refusal.error, pause },
+                None => AttemptOutcome::Failed { error: refusal.error },
+            };
+        }
+        Verdict::Retry | Verdict::Later { .. } => wait(&refusal, attempt.number, dice),
     };
-    if attempt >= attempts_max {
-        return AttemptOutcome::Failed { error };
+    let not_before = now + wait;
+    let tried_until = attempt.tried_since + SignedDuration::from_secs(TRIED_SECONDS_MAX);
+    if attempt.number >= attempts_max {
+        return AttemptOutcome::Failed { error: given_up(refusal.error, "retries_exhausted", attempt, now) };
     }
-    let at_least = i64::try_from(at_least.unwrap_or(0)).unwrap_or(i64::MAX).min(24 * 3_600);
-    let not_before = now + SignedDuration::from_secs(at_least) + backoff(attempt, dice);
-    AttemptOutcome::RetryAt { not_before, error }
+    if not_before > tried_until && !is_asked_for(&refusal) {
+        return AttemptOutcome::Failed { error: given_up(refusal.error, "too_old", attempt, now) };
+    }
+    AttemptOutcome::RetryAt { not_before, error: refusal.error }
+}
+
+/// How long to wait after a refusal.
+fn wait(refusal: &RefusedCall, attempt: i32, dice: &mut impl Rng) -> SignedDuration {
+    if refusal.error.code == Some(PAIR_LIMIT_CODE) {
+        let exponent = u32::try_from(attempt - 1).unwrap_or(0).min(6);
+        let jitter = SignedDuration::from_millis(dice.random_range(0..1_000));
+        return SignedDuration::from_secs(4_i64.pow(exponent)) + jitter;
+    }
+    let named = match refusal.verdict {
+        Verdict::Later { after_seconds } => after_seconds,
+        _ => None,
+    };
+    let asked = refusal.retry_after_seconds.max(named).unwrap_or(0);
+    let asked = i64::try_from(asked).unwrap_or(i64::MAX).min(ASKED_SECONDS_MAX);
+    SignedDuration::from_secs(asked) + backoff(attempt, dice)
+}
+
+/// Whether the wait is WhatsApp's own: a limit of a day may outlast the hours that a send is tried for.
+fn is_asked_for(refusal: &RefusedCall) -> bool {
+    matches!(refusal.verdict, Verdict::Later { after_seconds: Some(_) })
+}
+
+fn given_up(error: SendError, reason: &str, attempt: Attempt, now: Timestamp) -> SendError {
+    let minutes = now.duration_since(attempt.tried_since).as_secs() / 60;
+    let detail = format!("{} Given up after {} attempts in {minutes} minutes.", error.detail, attempt.number);
+    SendError { code: error.code, reason: reason.to_owned(), detail }
 }
 
 /// Exponential back-off with full jitter: anything between nothing and the bound, so that what failed together does
@@ -56,18 +110,26 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::*;
-    use crate::domain::outbound::SendError;
+    use crate::domain::pause::PauseScope;
 
-    fn refused(verdict: Verdict, retry_after_seconds: Option<u64>) -> Delivery {
-        let error = SendError { code: Some(1), reason: "refused".to_owned(), detail: String::new() };
-        Delivery::Refused { verdict, retry_after_seconds, error }
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn refused(verdict: Verdict, code: i64, retry_after_seconds: Option<u64>) -> Delivery {
+        let error = SendError { code: Some(code), reason: "refused".to_owned(), detail: String::new() };
+        let pauses = matches!(verdict, Verdict::Auth).then_some(PauseScope::Account);
+        Delivery::Refused(Box::new(RefusedCall { verdict, retry_after_seconds, pauses, error }))
+    }
+
+    fn number(number: i32) -> Attempt {
+        Attempt { number, tried_since: NOW }
     }
 
     fn word(outcome: &AttemptOutcome) -> &'static str {
         match outcome {
             AttemptOutcome::Accepted { .. } => "accepted",
             AttemptOutcome::RetryAt { .. } => "retry",
-            AttemptOutcome::Held { .. } => "held",
+            AttemptOutcome::NeedsTemplate { .. } => "needs_template",
+            AttemptOutcome::Paused { .. } => "paused",
             AttemptOutcome::Failed { .. } => "failed",
             AttemptOutcome::Unknown { .. } => "unknown",
         }
@@ -77,32 +139,76 @@ mod tests {
     fn the_verdict_decides() {
         for (verdict, attempt, expected) in [
             (Verdict::Retry, 1, "retry"),
+            (Verdict::Retry, 7, "retry"),
             (Verdict::Retry, 8, "failed"),
             (Verdict::Later { after_seconds: Some(60) }, 1, "retry"),
-            (Verdict::Auth, 1, "retry"),
+            (Verdict::Later { after_seconds: Some(86_400) }, 1, "retry"),
+            (Verdict::Auth, 1, "paused"),
+            (Verdict::Auth, 8, "paused"),
             (Verdict::Never, 1, "failed"),
-            (Verdict::NeedsTemplate, 1, "held"),
+            (Verdict::NeedsTemplate, 1, "needs_template"),
             (Verdict::Unknown, 1, "unknown"),
             (Verdict::Unknown, 8, "unknown"),
         ] {
-            let now = Timestamp::UNIX_EPOCH;
-            let outcome = outcome(refused(verdict, None), attempt, 8, now, &mut StdRng::seed_from_u64(1));
+            let dice = &mut StdRng::seed_from_u64(1);
+            let pause = Some(PauseKey::new(PauseScope::Account, ""));
+            let outcome = outcome(refused(verdict, 1, None), pause, number(attempt), 8, NOW, dice);
             assert_eq!(word(&outcome), expected, "{verdict:?} at attempt {attempt}");
+        }
+    }
+
+    #[test]
+    fn what_was_tried_for_hours_is_given_up_and_says_so() {
+        let now = NOW + SignedDuration::from_secs(TRIED_SECONDS_MAX);
+        let dice = &mut StdRng::seed_from_u64(1);
+        let outcome = outcome(refused(Verdict::Retry, 2, None), None, number(3), 8, now, dice);
+        let AttemptOutcome::Failed { error } = outcome else { panic!("{outcome:?}") };
+        assert_eq!(error.reason, "too_old");
+        assert!(error.detail.contains("after 3 attempts in 360 minutes"), "{}", error.detail);
+    }
+
+    #[test]
+    fn too_many_messages_to_one_person_wait_by_powers_of_four() {
+        for (attempt, seconds) in [(1, 1), (2, 4), (3, 16), (4, 64), (5, 256)] {
+            let dice = &mut StdRng::seed_from_u64(7);
+            let outcome = outcome(refused(Verdict::Retry, PAIR_LIMIT_CODE, None), None, number(attempt), 8, NOW, dice);
+            let AttemptOutcome::RetryAt { not_before, .. } = outcome else { panic!("{outcome:?}") };
+            assert!((seconds..=seconds + 1).contains(&not_before.duration_since(NOW).as_secs()), "{attempt}");
         }
     }
 
     proptest! {
         #[test]
         fn a_retry_is_never_early_and_never_endless(attempt in 1..8_i32, after in 0..10_000_u64, seed in any::<u64>()) {
-            let now = Timestamp::UNIX_EPOCH;
             let mut dice = StdRng::seed_from_u64(seed);
-            let delivery = refused(Verdict::Later { after_seconds: Some(after) }, None);
-            let AttemptOutcome::RetryAt { not_before, .. } = outcome(delivery, attempt, 8, now, &mut dice) else {
+            let delivery = refused(Verdict::Later { after_seconds: Some(after) }, 1, None);
+            let outcome = outcome(delivery, None, number(attempt), 8, NOW, &mut dice);
+            let AttemptOutcome::RetryAt { not_before, .. } = outcome else {
                 return Err(TestCaseError::fail("not a retry"));
             };
-            let wait = not_before.duration_since(now);
+            let wait = not_before.duration_since(NOW);
             prop_assert!(wait >= SignedDuration::from_secs(i64::try_from(after).unwrap_or(0)));
             prop_assert!(wait <= SignedDuration::from_secs(10_000 + BACKOFF_SECONDS_MAX));
+        }
+
+        #[test]
+        fn no_refusal_is_tried_for_ever(seed in any::<u64>(), code in 0..3_i64, retry_after in proptest::option::of(0..600_u64)) {
+            let mut dice = StdRng::seed_from_u64(seed);
+            let (mut now, mut attempts) = (NOW, 0);
+            loop {
+                attempts += 1;
+                let delivery = refused(Verdict::Retry, code, retry_after);
+                match outcome(delivery, None, number(attempts), 8, now, &mut dice) {
+                    AttemptOutcome::RetryAt { not_before, .. } => {
+                        prop_assert!(not_before > now);
+                        now = not_before;
+                    }
+                    AttemptOutcome::Failed { .. } => break,
+                    other => return Err(TestCaseError::fail(format!("{other:?}"))),
+                }
+            }
+            prop_assert!(attempts <= 8);
+            prop_assert!(now.duration_since(NOW) <= SignedDuration::from_secs(TRIED_SECONDS_MAX));
         }
     }
 }

@@ -21,6 +21,7 @@ mod lane;
 mod letters;
 mod migrate;
 mod outbox;
+mod pauses;
 mod people;
 mod postgres;
 mod purse;
@@ -29,6 +30,7 @@ mod reports;
 mod reserve;
 mod rules;
 mod script;
+mod settle;
 mod settled;
 mod spend;
 mod statuses;
@@ -49,6 +51,7 @@ pub use ingest::IngestReceipt;
 pub use letters::{CallView, StatusView, Story};
 pub use migrate::{MigrationState, MigrationStatus, SchemaStatus};
 pub use outbox::Moved;
+pub use pauses::{PauseSnapshot, PauseView};
 pub use purse::ReservationCursor;
 pub use repairs::Repaired;
 pub use reports::{Backlog, OutboundView};
@@ -94,7 +97,7 @@ struct Lanes {
     reserve: Lane<reserve::Reserve, Reservation>,
     begin: Lane<outbox::Begin, bool>,
     refuse: Lane<outbox::Refuse, Moved>,
-    settle: Lane<outbox::Settle, Moved>,
+    settle: Lane<settle::Settle, Moved>,
 }
 
 impl Store {
@@ -113,7 +116,7 @@ impl Store {
         let mut yard = Yard::new(db.clone());
         let lanes = Lanes {
             ingest: (0..ingest_lanes).map(|_| yard.lane(ingest, ingest_verb())).collect(),
-            settle: yard.lane(work, outbox::SettleVerb),
+            settle: yard.lane(work, settle::SettleVerb),
             finish: yard.lane(work, finish::FinishVerb),
             claim: yard.lane(work, turns::ClaimVerb),
             next: yard.lane(work, outbox::NextVerb),

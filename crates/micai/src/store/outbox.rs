@@ -54,6 +54,8 @@ pub(super) struct Begin {
     /// Attempts made before this one.
     attempts: i32,
     estimate_micros: Option<i64>,
+    /// What it says in place of what it was to say: a template, since the window is closed.
+    body: Option<MessageBody>,
     now: Timestamp,
 }
 
@@ -83,20 +85,6 @@ impl Verb<Refuse, Moved> for RefuseVerb {
     }
 }
 
-/// The outcome of a call, with the time of writing.
-pub(super) struct Settle {
-    pub settlement: Settlement,
-    pub now: Timestamp,
-}
-
-pub(super) struct SettleVerb;
-
-impl Verb<Settle, Moved> for SettleVerb {
-    fn run<'a>(&'a self, tx: &'a mut Tx, items: &'a [Settle]) -> BoxFuture<'a, Result<Vec<Moved>, StoreError>> {
-        Box::pin(settle(tx, items))
-    }
-}
-
 impl Store {
     /// What is next in a conversation's outbox. Sends keep their order: one that waits for its next attempt holds up
     /// those behind it, and one whose fate is unknown does so until `unknown_deadline_seconds` after its attempt.
@@ -109,13 +97,15 @@ impl Store {
         self.lanes.next.submit(request).await
     }
 
-    /// Writes the intent to call, as attempt `candidate.attempts + 1`. `false` when somebody else was quicker.
-    pub async fn begin_send(&self, candidate: &SendCandidate) -> Result<bool, StoreError> {
+    /// Writes the intent to call, as attempt `candidate.attempts + 1`. `body` is what the message says from now on, where that
+    /// is something else than before. `false` when somebody else was quicker.
+    pub async fn begin_send(&self, candidate: &SendCandidate, body: Option<MessageBody>) -> Result<bool, StoreError> {
         let begin = Begin {
             conversation_id: candidate.conversation_id,
             id: candidate.id,
             attempts: candidate.attempts,
             estimate_micros: candidate.estimate_micros,
+            body,
             now: self.clock.now(),
         };
         self.lanes.begin.submit(begin).await
@@ -174,6 +164,9 @@ row! {
         to_kind: String,
         to_value: String,
         body: Json<MessageBody>,
+        template: Option<Json<TemplateUse>>,
+        needs_template: bool,
+        tried_since: Option<Ts>,
         state: String,
         attempts: i32,
         attempts_before: i32,
@@ -221,7 +214,8 @@ fn heads_sql(tx: &Tx) -> String {
     };
     format!(
         "SELECT o.conversation_id, o.id, c.contact_id, o.agent_id, o.phone_number_id, o.to_kind, o.to_value, o.body,
-                o.state, o.attempts, o.attempts_before, o.not_before, o.sending_at, o.ignores_opt_out,
+                o.template, o.needs_template, o.state, o.attempts, o.attempts_before, o.tried_since, o.not_before,
+                o.sending_at, o.ignores_opt_out,
                 c.last_inbound_at, p.opted_out_at
          FROM {heads} ORDER BY o.conversation_id, o.id"
     )
@@ -259,6 +253,9 @@ fn read_candidate(conversation_id: ConversationId, row: HeadRow) -> Result<SendC
         attempts: row.attempts,
         attempts_before: row.attempts_before,
         ignores_opt_out: row.ignores_opt_out,
+        tried_since: row.tried_since.map(|at| at.0),
+        needs_template: row.needs_template,
+        template: row.template.map(|template| template.0),
         last_inbound_at: row.last_inbound_at.map(|at| at.0),
         opted_out_at: row.opted_out_at.map(|at| at.0),
     })
@@ -270,6 +267,8 @@ async fn begin(tx: &mut Tx, begins: &[Begin]) -> Result<Vec<bool>, StoreError> {
         ("id", Kind::Id),
         ("attempts", Kind::Whole),
         ("estimate_micros", Kind::Whole),
+        ("kind", Kind::Text),
+        ("body", Kind::Json),
         ("begun_at", Kind::Instant),
     ];
     let mut rows = Rows::new("begins", COLUMNS);
@@ -279,6 +278,8 @@ async fn begin(tx: &mut Tx, begins: &[Begin]) -> Result<Vec<bool>, StoreError> {
             begin.id.0.into(),
             begin.attempts.into(),
             begin.estimate_micros.into(),
+            begin.body.as_ref().map(MessageBody::kind).into(),
+            Cell::json_or_null(begin.body.as_ref())?,
             begin.now.into(),
         ]);
     }
@@ -289,7 +290,9 @@ async fn begin(tx: &mut Tx, begins: &[Begin]) -> Result<Vec<bool>, StoreError> {
         // No other send of the conversation may be under way: two senders that met keep the order.
         "UPDATE outbound_messages SET state = 'sending', attempts = begins.attempts + 1,
              sending_at = begins.begun_at, not_before = NULL, error = NULL, updated_at = begins.begun_at,
-             estimate_micros = begins.estimate_micros
+             tried_since = coalesce(outbound_messages.tried_since, begins.begun_at),
+             kind = coalesce(begins.kind, outbound_messages.kind),
+             body = coalesce(begins.body, outbound_messages.body), estimate_micros = begins.estimate_micros
          FROM begins
          WHERE outbound_messages.conversation_id = begins.conversation_id AND outbound_messages.id = begins.id
            -- Said so that only the primary key fits: all that is queued is no way to a row.
@@ -316,9 +319,14 @@ async fn refuse(tx: &mut Tx, refusals: &[Refuse]) -> Result<Vec<Moved>, StoreErr
         ("refused_at", Kind::Instant),
     ];
     let mut rows = Rows::new("refusals", COLUMNS);
+    let mut holds = pause_holds();
     for refuse in refusals {
+        if let Refusal::Pause(pause, _) = &refuse.refusal {
+            hold(&mut holds, pause, refuse.conversation_id, refuse.id);
+        }
         let (state, error, request) = match &refuse.refusal {
-            Refusal::Hold(error) => (SendState::Held, Some(error), None),
+            Refusal::Hold(error) | Refusal::Pause(_, error) => (SendState::Held, Some(error), None),
+            Refusal::Fail(error) => (SendState::Failed, Some(error), None),
             Refusal::Suppress { request } => (SendState::Suppressed, None, Some(request)),
             Refusal::Cancel(error) => (SendState::Cancelled, Some(error), None),
         };
@@ -344,6 +352,7 @@ async fn refuse(tx: &mut Tx, refusals: &[Refuse]) -> Result<Vec<Moved>, StoreErr
          RETURNING outbound_messages.id AS id",
     );
     let waiting = script.ask(&[rows], waiting_beside("refusals"));
+    keep_holds(&mut script, holds);
     let mut answers = script.run(tx).await?;
     let (moved, waiting) = (answers.of(moved), answers.of(waiting));
     let outcome = |refuse: &Refuse| Moved {
@@ -367,126 +376,26 @@ pub(super) fn waiting_beside(batch: &str) -> String {
     )
 }
 
-/// How an outcome stands in the row.
-struct Written<'a> {
-    settlement: &'a Settlement,
-    state: SendState,
-    not_before: Option<Timestamp>,
-    provider_message_id: Option<&'a str>,
-    error: Option<&'a SendError>,
-    at: Timestamp,
+/// Sends that are put aside until a pause is over.
+pub(super) fn pause_holds<'a>() -> Rows<'a> {
+    Rows::new(
+        "new_holds",
+        &[("scope", Kind::Text), ("subject", Kind::Text), ("outbound_id", Kind::Id), ("conversation_id", Kind::Id)],
+    )
 }
 
-fn written(settle: &Settle) -> Written<'_> {
-    let (state, not_before, provider_message_id, error) = match &settle.settlement.outcome {
-        AttemptOutcome::Accepted { provider_message_id } => {
-            (SendState::Sent, None, Some(provider_message_id.as_str()), None)
-        }
-        AttemptOutcome::RetryAt { not_before, error } => (SendState::Queued, Some(*not_before), None, Some(error)),
-        AttemptOutcome::Held { error } => (SendState::Held, None, None, Some(error)),
-        AttemptOutcome::Failed { error } => (SendState::Failed, None, None, Some(error)),
-        AttemptOutcome::Unknown { error } => (SendState::Unknown, None, None, Some(error)),
-    };
-    Written { settlement: &settle.settlement, state, not_before, provider_message_id, error, at: settle.now }
+/// Adds one to them.
+pub(super) fn hold<'a>(holds: &mut Rows<'a>, pause: &'a PauseKey, conversation_id: ConversationId, id: OutboundId) {
+    holds.push([pause.scope.as_str().into(), (&pause.subject).into(), id.0.into(), conversation_id.0.into()]);
 }
 
-async fn settle(tx: &mut Tx, settlements: &[Settle]) -> Result<Vec<Moved>, StoreError> {
-    const COLUMNS: &[(&str, Kind)] = &[
-        ("conversation_id", Kind::Id),
-        ("id", Kind::Id),
-        ("attempt", Kind::Whole),
-        ("state", Kind::Text),
-        ("not_before", Kind::Instant),
-        ("provider_message_id", Kind::Text),
-        ("error", Kind::Json),
-        ("outcome", Kind::Text),
-        ("http_status", Kind::Whole),
-        ("begun_at", Kind::Instant),
-        ("settled_at", Kind::Instant),
-    ];
-    let mut rows = Rows::new("settled", COLUMNS);
-    let written: Vec<Written<'_>> = settlements.iter().map(written).collect();
-    for one in &written {
-        rows.push([
-            one.settlement.conversation_id.0.into(),
-            one.settlement.outbound_id.0.into(),
-            one.settlement.attempt.into(),
-            one.state.as_str().into(),
-            one.not_before.into(),
-            one.provider_message_id.into(),
-            Cell::json_or_null(one.error)?,
-            outcome_word(&one.settlement.outcome).into(),
-            one.settlement.http_status.into(),
-            one.settlement.begun_at.into(),
-            one.at.into(),
-        ]);
-    }
-    let mut script = Script::default();
-    let rows = script.batch(rows);
-    // Only the attempt that is under way moves its row, or the late truth about one that was declared unknown.
-    let moved = script.ask(
-        &[rows],
-        "UPDATE outbound_messages SET state = settled.state, not_before = settled.not_before, error = settled.error,
-             provider_message_id = coalesce(settled.provider_message_id, outbound_messages.provider_message_id),
-             updated_at = settled.settled_at
-         FROM settled
-         WHERE outbound_messages.conversation_id = settled.conversation_id AND outbound_messages.id = settled.id
-           AND coalesce(outbound_messages.state, '') IN ('sending', 'unknown')
-           AND outbound_messages.attempts = settled.attempt
-         RETURNING outbound_messages.id AS id",
-    );
-    script.step(&[rows], ATTEMPTS);
-    let waiting = script.ask(&[rows], waiting_beside("settled"));
-    let mut answers = script.run(tx).await?;
-    let (moved, waiting) = (answers.of(moved), answers.of(waiting));
-    name_rows(tx, written.iter().filter(|one| !moved.contains(&one.settlement.outbound_id.0))).await?;
-    let outcome = |one: &Written<'_>| Moved {
-        moved: moved.contains(&one.settlement.outbound_id.0),
-        more_waiting: one.state.is_in_line() || waiting.contains(&one.settlement.conversation_id.0),
-    };
-    Ok(written.iter().map(outcome).collect())
-}
-
-/// An attempt is written when it is over; until then the row itself says since when it is under way. Its end may be told
-/// twice: given up as unknown, and settled after all.
-const ATTEMPTS: &str = "INSERT INTO delivery_attempts
-         (conversation_id, outbound_id, attempt, started_at, finished_at, outcome, http_status, error)
-     SELECT conversation_id, id, attempt, begun_at, settled_at, outcome, http_status, error FROM settled WHERE true
-     ON CONFLICT (conversation_id, outbound_id, attempt) DO UPDATE SET finished_at = excluded.finished_at,
-         outcome = excluded.outcome, http_status = excluded.http_status, error = excluded.error";
-
-/// A status was quicker than the answer to the call: the row keeps its place on the ladder and learns WhatsApp's id.
-async fn name_rows<'a>(tx: &mut Tx, overtaken: impl Iterator<Item = &'a Written<'a>>) -> Result<(), StoreError> {
-    const COLUMNS: &[(&str, Kind)] =
-        &[("conversation_id", Kind::Id), ("id", Kind::Id), ("provider_message_id", Kind::Text)];
-    let mut rows = Rows::new("named", COLUMNS);
-    for one in overtaken {
-        if let Some(provider_message_id) = one.provider_message_id {
-            let settlement = one.settlement;
-            rows.push([
-                settlement.conversation_id.0.into(),
-                settlement.outbound_id.0.into(),
-                provider_message_id.into(),
-            ]);
-        }
-    }
-    let mut script = Script::default();
-    let rows = script.batch(rows);
+/// Writes them.
+pub(super) fn keep_holds<'a>(script: &mut Script<'a>, holds: Rows<'a>) {
+    let holds = script.batch(holds);
     script.step(
-        &[rows],
-        "UPDATE outbound_messages SET provider_message_id = named.provider_message_id FROM named
-         WHERE outbound_messages.conversation_id = named.conversation_id AND outbound_messages.id = named.id
-           AND outbound_messages.provider_message_id IS NULL",
+        &[holds],
+        "INSERT INTO pause_holds (scope, subject, outbound_id, conversation_id)
+         SELECT scope, subject, outbound_id, conversation_id FROM new_holds WHERE true
+         ON CONFLICT (scope, subject, outbound_id) DO NOTHING",
     );
-    script.run(tx).await.map(drop)
-}
-
-fn outcome_word(outcome: &AttemptOutcome) -> &'static str {
-    match outcome {
-        AttemptOutcome::Accepted { .. } => "accepted",
-        AttemptOutcome::RetryAt { .. } => "refused_for_now",
-        AttemptOutcome::Held { .. } => "held",
-        AttemptOutcome::Failed { .. } => "refused",
-        AttemptOutcome::Unknown { .. } => "unknown",
-    }
 }

@@ -275,7 +275,8 @@ impl People {
         script.ask(
             &[rows],
             format!(
-                "UPDATE outbound_messages SET state = 'queued', not_before = NULL, updated_at = opened.now FROM {found}
+                "UPDATE outbound_messages SET state = 'queued', not_before = NULL, needs_template = false,
+                     tried_since = NULL, updated_at = opened.now FROM {found}
                    AND outbound_messages.conversation_id = opened.id
                  RETURNING outbound_messages.conversation_id AS id"
             ),

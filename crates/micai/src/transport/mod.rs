@@ -15,6 +15,7 @@ pub use whatsapp::Verdict;
 
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::outbound::{MessageBody, SendCandidate, SendError, callback_data};
+use crate::domain::pause::PauseScope;
 
 /// What became of a call.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,19 +26,36 @@ pub enum Delivery {
         provider_message_id: String,
     },
     /// WhatsApp does not have it.
-    Refused {
-        /// What that means for another attempt.
-        verdict: Verdict,
-        /// How long WhatsApp asks to wait.
-        retry_after_seconds: Option<u64>,
-        /// Why.
-        error: SendError,
-    },
+    Refused(Box<RefusedCall>),
     /// It may or may not have it.
     Unknown {
         /// What happened.
         error: SendError,
     },
+}
+
+/// A call that WhatsApp refused.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RefusedCall {
+    /// What that means for another attempt.
+    pub verdict: Verdict,
+    /// How long WhatsApp asks to wait.
+    pub retry_after_seconds: Option<u64>,
+    /// What else is not sent until somebody or something lifts the block.
+    pub pauses: Option<PauseScope>,
+    /// Why.
+    pub error: SendError,
+}
+
+/// A call that is over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// HTTP status of the answer, where there was one.
+    pub http_status: Option<i32>,
+    /// Whether the API was there: it took the message, or refused it with a reason of its own.
+    pub api_answered: bool,
+    /// What became of the message.
+    pub delivery: Delivery,
 }
 
 /// The Cloud API of one account.
@@ -79,22 +97,29 @@ impl CloudApi {
         Ok(Self { client: client.transpose()?, api_version: config.api_version })
     }
 
-    /// Sends one message. Returns the HTTP status of the answer, where there was one, and what became of the call.
-    pub async fn deliver(&self, candidate: &SendCandidate) -> (Option<i32>, Delivery) {
+    /// Sends one message.
+    pub async fn deliver(&self, candidate: &SendCandidate) -> Call {
+        // What is our own fault says nothing about the API.
+        let not_called = |delivery| Call { http_status: None, api_answered: true, delivery };
         let Some(client) = &self.client else {
-            return (
-                None,
-                refusal(Verdict::Auth, "no_access_token", "No access token is set: set MICAI_WHATSAPP_ACCESS_TOKEN."),
-            );
+            let detail = "No access token is set: set MICAI_WHATSAPP_ACCESS_TOKEN.";
+            return not_called(refusal(Verdict::Auth, "no_access_token", detail));
         };
         let prepared = client.for_phone_number(&candidate.phone_number_id).map_err(|error| error.to_string());
         let (client, message) = match prepared.and_then(|client| Ok((client, build(candidate)?))) {
             Ok(prepared) => prepared,
-            Err(reason) => return (None, refusal(Verdict::Never, "invalid_message", &reason)),
+            Err(reason) => return not_called(refusal(Verdict::Never, "invalid_message", &reason)),
         };
         match client.send(&message).await {
-            Ok(accepted) => (Some(200), Delivery::Accepted { provider_message_id: accepted.message_id }),
-            Err(error) => (error.status().map(i32::from), read_failure(&error)),
+            Ok(accepted) => {
+                let delivery = Delivery::Accepted { provider_message_id: accepted.message_id };
+                Call { http_status: Some(200), api_answered: true, delivery }
+            }
+            Err(error) => Call {
+                http_status: error.status().map(i32::from),
+                api_answered: api_answered(&error),
+                delivery: read_failure(&error),
+            },
         }
     }
 
@@ -140,13 +165,50 @@ fn read_failure(failure: &CallError) -> Delivery {
     let verdict = failure.verdict();
     let reason = if verdict == Verdict::Unknown { "no_clear_answer" } else { "refused_by_whatsapp" };
     let error = SendError { code, reason: reason.to_owned(), detail: format!("{failure}.{advice}") };
+    let pauses = pause_of(verdict, code);
     match verdict {
         Verdict::Unknown => Delivery::Unknown { error },
-        verdict => Delivery::Refused { verdict, retry_after_seconds: failure.retry_after_seconds(), error },
+        verdict => {
+            let retry_after_seconds = failure.retry_after_seconds();
+            Delivery::Refused(Box::new(RefusedCall { verdict, retry_after_seconds, pauses, error }))
+        }
+    }
+}
+
+/// What a refusal pauses beside the message itself. The throughput of a number and the pace to a person are not paused: the
+/// message waits for its next attempt.
+fn pause_of(verdict: Verdict, code: Option<i64>) -> Option<PauseScope> {
+    use whatsapp::error::PauseScope as Reach;
+    let reach = match verdict {
+        Verdict::Auth => return Some(PauseScope::Account),
+        Verdict::Pause(reach) => Some(reach),
+        _ => code.and_then(whatsapp::error::describe).and_then(|fact| fact.also_pause),
+    };
+    match (reach?, verdict) {
+        (Reach::Account, _) => Some(PauseScope::Account),
+        (Reach::AccountTemplates, _) => Some(PauseScope::AccountTemplates),
+        (Reach::Template, _) => Some(PauseScope::Template),
+        (Reach::Country, _) => Some(PauseScope::Country),
+        (Reach::Number, Verdict::Pause(_)) => Some(PauseScope::Number),
+        (Reach::Number | Reach::User | Reach::Calls | Reach::Flow | Reach::Management, _) => None,
+    }
+}
+
+/// WhatsApp's code for "down or overloaded": an answer of the front, not of the API.
+const PLATFORM_DOWN_CODE: i64 = 2;
+
+/// Whether the API was there at all.
+fn api_answered(failure: &CallError) -> bool {
+    match failure {
+        CallError::Invalid { .. } => true,
+        CallError::NotSent { .. } | CallError::Unanswered { .. } | CallError::Unreadable { .. } => false,
+        CallError::Refused { error, .. } => error.code != PLATFORM_DOWN_CODE,
+        CallError::Uncoded { status, .. } => *status < 500,
     }
 }
 
 fn refusal(verdict: Verdict, reason: &str, detail: &str) -> Delivery {
     let error = SendError { code: None, reason: reason.to_owned(), detail: detail.to_owned() };
-    Delivery::Refused { verdict, retry_after_seconds: None, error }
+    let pauses = pause_of(verdict, None);
+    Delivery::Refused(Box::new(RefusedCall { verdict, retry_after_seconds: None, pauses, error }))
 }

@@ -1,0 +1,185 @@
+//! The gate before the Graph API: a number's throughput, the pace to one person, and a circuit breaker for when the API is
+//! down. What a number and a person are allowed is shared by all processes; what the API answers each sees for itself.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Mutex as FairMutex;
+
+use crate::clock::SharedClock;
+use crate::domain::outbound::SendCandidate;
+use crate::shared::{Pace, Permit, Shared};
+
+/// Failures in a row, without any answer in between, that count as an outage.
+const OUTAGE_FAILURES: u32 = 5;
+/// The first rest after an outage was noticed; each failed probe doubles it.
+const REST_SECONDS_MIN: i64 = 5;
+/// The longest rest between two probes.
+const REST_SECONDS_MAX: i64 = 60;
+/// Numbers whose queues are kept apart in memory. An installation has a handful.
+const NUMBERS_MAX: usize = 1_024;
+
+/// How fast may be sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Paces {
+    /// Of a number, what comes in included.
+    pub number: Option<Pace>,
+    /// From a number to one person.
+    pub pair: Option<Pace>,
+}
+
+/// The key of a number's throughput.
+pub fn number_key(phone_number_id: &str) -> String {
+    format!("number:{phone_number_id}")
+}
+
+/// The gate. Clones share everything.
+#[derive(Clone)]
+pub struct Gate {
+    shared: Arc<dyn Shared>,
+    clock: SharedClock,
+    paces: Paces,
+    /// Whoever waits for a number's throughput stands in line here, so that one at a time asks and the oldest goes first.
+    lines: Arc<Mutex<HashMap<String, Arc<FairMutex<()>>>>>,
+    breaker: Arc<Mutex<Breaker>>,
+}
+
+impl Gate {
+    /// A gate with these paces, shared through `shared`.
+    pub fn new(shared: Arc<dyn Shared>, clock: SharedClock, paces: Paces) -> Self {
+        Self { shared, clock, paces, lines: Arc::default(), breaker: Arc::default() }
+    }
+
+    /// Whether the Graph API may be called: if not, when to ask again. While it is down, one call at a time probes it.
+    pub fn may_call(&self) -> Result<(), Timestamp> {
+        self.breaker().may_call(self.clock.now())
+    }
+
+    /// Tells what a call showed of the API. `true` when that is the beginning of an outage, `Some(false)` when its end.
+    pub fn saw(&self, answered: bool) -> Option<Change> {
+        self.breaker().saw(answered, self.clock.now())
+    }
+
+    /// Takes a step towards one person, or says when the next is allowed.
+    pub async fn pass_pair(&self, candidate: &SendCandidate) -> Permit {
+        let Some(pace) = self.paces.pair else { return Permit::Granted };
+        let key = format!("pair:{}:{}", candidate.phone_number_id, candidate.to.value);
+        self.shared.take(&key, pace, self.clock.now()).await
+    }
+
+    /// Waits for a step of the number's throughput. Those who wait go in the order in which they came.
+    pub async fn pass_number(&self, phone_number_id: &str) {
+        let Some(pace) = self.paces.number else { return };
+        let line = self.line(phone_number_id);
+        let _turn = line.lock().await;
+        let key = number_key(phone_number_id);
+        while let Permit::WaitUntil(instant) = self.shared.take(&key, pace, self.clock.now()).await {
+            self.clock.sleep_until(instant).await;
+        }
+    }
+
+    fn line(&self, phone_number_id: &str) -> Arc<FairMutex<()>> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() >= NUMBERS_MAX && !lines.contains_key(phone_number_id) {
+            lines.retain(|_, line| Arc::strong_count(line) > 1);
+        }
+        lines.entry(phone_number_id.to_owned()).or_default().clone()
+    }
+
+    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a call changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The API no longer answers.
+    Down,
+    /// It answers again.
+    Up,
+}
+
+/// Counts failures. Pure but for what it remembers.
+#[derive(Debug, Default)]
+struct Breaker {
+    failures: u32,
+    /// While the API is down: when it is probed next, and how long the rest after that is.
+    open: Option<(Timestamp, i64)>,
+}
+
+impl Breaker {
+    fn may_call(&mut self, now: Timestamp) -> Result<(), Timestamp> {
+        match &mut self.open {
+            Some((probe_at, _)) if now < *probe_at => Err(*probe_at),
+            Some((probe_at, rest_seconds)) => {
+                // This one probes; the others wait for what it finds.
+                *probe_at = now + SignedDuration::from_secs(*rest_seconds);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn saw(&mut self, answered: bool, now: Timestamp) -> Option<Change> {
+        if answered {
+            self.failures = 0;
+            return self.open.take().map(|_| Change::Up);
+        }
+        self.failures = self.failures.saturating_add(1);
+        match &mut self.open {
+            Some((probe_at, rest_seconds)) => {
+                *rest_seconds = (*rest_seconds * 2).min(REST_SECONDS_MAX);
+                *probe_at = now + SignedDuration::from_secs(*rest_seconds);
+                None
+            }
+            None if self.failures >= OUTAGE_FAILURES => {
+                self.open = Some((now + SignedDuration::from_secs(REST_SECONDS_MIN), REST_SECONDS_MIN));
+                Some(Change::Down)
+            }
+            None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_outage_is_noticed_probed_and_over() {
+        let mut breaker = Breaker::default();
+        for _ in 1..OUTAGE_FAILURES {
+            assert_eq!(breaker.saw(false, at(0)), None);
+            assert_eq!(breaker.may_call(at(0)), Ok(()));
+        }
+        assert_eq!(breaker.saw(false, at(0)), Some(Change::Down));
+        assert_eq!(breaker.may_call(at(1)), Err(at(5)));
+        assert_eq!(breaker.may_call(at(5)), Ok(()), "one probes");
+        assert_eq!(breaker.may_call(at(5)), Err(at(10)), "the others wait");
+        assert_eq!(breaker.saw(false, at(6)), None);
+        assert_eq!(breaker.may_call(at(7)), Err(at(16)), "longer each time");
+        assert_eq!(breaker.may_call(at(16)), Ok(()));
+        assert_eq!(breaker.saw(true, at(17)), Some(Change::Up));
+        assert_eq!(breaker.may_call(at(17)), Ok(()));
+    }
+
+    #[test]
+    fn single_failures_are_no_outage_and_rests_are_bounded() {
+        let mut breaker = Breaker::default();
+        for round in 0..100 {
+            assert_eq!(breaker.saw(round % 5 == 0, at(0)), None);
+        }
+        let mut now = 0;
+        for _ in 0..100 {
+            let _ = breaker.saw(false, at(now));
+            now += REST_SECONDS_MAX;
+            assert_eq!(breaker.may_call(at(now)), Ok(()), "never longer than a minute");
+        }
+    }
+}
