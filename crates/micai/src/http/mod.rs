@@ -58,7 +58,7 @@ fn open_routes() -> OpenApiRouter<HttpState> {
 }
 
 fn admin_routes() -> OpenApiRouter<HttpState> {
-    use admin::{agents, alerts, bind, conversations, outbound, rules, try_agent};
+    use admin::{agents, alerts, bind, conversations, outbound, rules, templates, try_agent};
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::read, agents::update, agents::delete))
@@ -72,6 +72,10 @@ fn admin_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(conversations::timeline))
         .routes(routes!(outbound::list))
         .routes(routes!(outbound::read))
+        .routes(routes!(templates::list, templates::create))
+        .routes(routes!(templates::sync))
+        .routes(routes!(templates::read))
+        .routes(routes!(templates::preview))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::acknowledge))
 }

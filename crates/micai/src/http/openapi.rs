@@ -37,6 +37,7 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
         (name = "rules", description = "What a message must say for an agent to give a certain answer."),
         (name = "conversations", description = "Who wrote what, and what became of it."),
         (name = "outbound", description = "The send ledger."),
+        (name = "templates", description = "Message templates: what WhatsApp knows of them, new ones, previews."),
         (name = "alerts", description = "What somebody must look at."),
     )
 )]

@@ -19,6 +19,8 @@ mod postgres;
 mod reports;
 mod script;
 mod statuses;
+mod template_writes;
+mod templates;
 mod turns;
 mod unknown;
 
@@ -33,6 +35,7 @@ pub use ingest::IngestReceipt;
 pub use migrate::{MigrationState, MigrationStatus, SchemaStatus};
 pub use outbox::Moved;
 pub use reports::{Backlog, OutboundView};
+pub use templates::{SyncChanges, SyncTicket, TemplateFilter, TemplateRow, TemplateSyncState};
 
 use crate::clock::SharedClock;
 use crate::domain::inbound::WebhookFacts;

@@ -19,4 +19,5 @@ mod roles;
 mod sender;
 mod shared;
 mod store;
+mod templates;
 mod turn;

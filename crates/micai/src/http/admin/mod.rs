@@ -8,4 +8,5 @@ pub(super) mod conversations;
 pub(super) mod outbound;
 mod page;
 pub(super) mod rules;
+pub(super) mod templates;
 pub(super) mod try_agent;

@@ -68,6 +68,11 @@ async fn it_lists_every_route_with_its_answers() {
         ("GET", "/admin/conversations/{id}/messages/{message_id}"),
         ("GET", "/admin/outbound"),
         ("GET", "/admin/outbound/{id}"),
+        ("GET", "/admin/templates"),
+        ("POST", "/admin/templates"),
+        ("POST", "/admin/templates/sync"),
+        ("GET", "/admin/templates/{name}"),
+        ("POST", "/admin/templates/{name}/preview"),
         ("GET", "/admin/alerts"),
         ("POST", "/admin/alerts/{id}/acknowledge"),
     ];
