@@ -48,7 +48,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("scheduler", &["store", "queue", "cost"]),
     (
         "http",
-        // Of agent, scheduler and sender only pure parts, for previews.
+        // Of agent, scheduler, sender and templates only pure parts, for previews; and the desk, which alone of them leads
+        // to WhatsApp.
         &[
             "ingest",
             "letters",
@@ -62,6 +63,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "scheduler::recurrence",
             "sender::window",
             "sender::pace",
+            "templates::TemplateDesk",
+            "templates::CreateError",
+            "templates::SyncError",
+            "templates::TemplateFault",
+            "templates::contract",
+            "templates::creation",
+            "templates::render",
         ],
     ),
 ];

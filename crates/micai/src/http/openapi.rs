@@ -39,6 +39,7 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
         (name = "outbound", description = "The send ledger."),
         (name = "cost", description = "What messages cost, and how much may be spent."),
         (name = "letters", description = "Messages that will not move by themselves any more, and what to do about them."),
+        (name = "templates", description = "Message templates: what WhatsApp knows of them, new ones, previews."),
         (name = "alerts", description = "What somebody must look at."),
         (name = "audit", description = "Who changed what."),
     )

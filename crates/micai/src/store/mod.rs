@@ -34,6 +34,8 @@ mod settle;
 mod settled;
 mod spend;
 mod statuses;
+mod template_writes;
+mod templates;
 mod turns;
 mod unknown;
 
@@ -57,6 +59,7 @@ pub use repairs::Repaired;
 pub use reports::{Backlog, OutboundView};
 pub use rules::RuleChange;
 pub use spend::{AllowanceView, SPEND_GROUPS_MAX, SpendGroup, SpendView};
+pub use templates::{SyncChanges, SyncTicket, TemplateFilter, TemplateRow, TemplateSyncState};
 
 use crate::clock::SharedClock;
 use crate::domain::budget::Reservation;

@@ -17,6 +17,11 @@ use crate::domain::contact::{Address, AddressKind};
 use crate::domain::outbound::{MessageBody, SendCandidate, SendError, callback_data};
 use crate::domain::pause::PauseScope;
 
+pub use templates::{CallFailure, CreatedTemplate, TemplatePage};
+
+/// What is said where a call would need a token and there is none.
+const NO_ACCESS_TOKEN: (&str, &str) = ("no_access_token", "No access token is set: set MICAI_WHATSAPP_ACCESS_TOKEN.");
+
 /// What became of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Delivery {
@@ -77,6 +82,8 @@ pub struct CloudApiConfig {
     pub access_token: Option<SecretString>,
     /// The number to send from where a conversation does not say.
     pub phone_number_id: String,
+    /// The WhatsApp business account, whose templates are listed and made.
+    pub business_account_id: Option<String>,
     /// The longest a call may take.
     pub call_timeout: Duration,
 }
@@ -91,6 +98,7 @@ impl CloudApi {
             Client::new(ClientConfig {
                 api_version: config.api_version.clone(),
                 request_timeout: config.call_timeout,
+                waba_id: config.business_account_id.clone(),
                 ..ClientConfig::new(config.base_url, access_token, config.phone_number_id)
             })
         });
@@ -102,8 +110,7 @@ impl CloudApi {
         // What is our own fault says nothing about the API.
         let not_called = |delivery| Call { http_status: None, api_answered: true, delivery };
         let Some(client) = &self.client else {
-            let detail = "No access token is set: set MICAI_WHATSAPP_ACCESS_TOKEN.";
-            return not_called(refusal(Verdict::Auth, "no_access_token", detail));
+            return not_called(refusal(Verdict::Auth, NO_ACCESS_TOKEN.0, NO_ACCESS_TOKEN.1));
         };
         let prepared = client.for_phone_number(&candidate.phone_number_id).map_err(|error| error.to_string());
         let (client, message) = match prepared.and_then(|client| Ok((client, build(candidate)?))) {
@@ -160,12 +167,8 @@ fn recipient(address: &Address) -> Result<Recipient, String> {
 }
 
 fn read_failure(failure: &CallError) -> Delivery {
-    let code = failure.api_error().map(|error| error.code).filter(|code| *code != whatsapp::ApiError::NO_CODE);
-    let advice = code.and_then(whatsapp::error::describe).map(|fact| format!(" {}", fact.advice)).unwrap_or_default();
-    let verdict = failure.verdict();
-    let reason = if verdict == Verdict::Unknown { "no_clear_answer" } else { "refused_by_whatsapp" };
-    let error = SendError { code, reason: reason.to_owned(), detail: format!("{failure}.{advice}") };
-    let pauses = pause_of(verdict, code);
+    let (verdict, error) = told(failure);
+    let pauses = pause_of(verdict, error.code);
     match verdict {
         Verdict::Unknown => Delivery::Unknown { error },
         verdict => {
@@ -205,6 +208,15 @@ fn api_answered(failure: &CallError) -> bool {
         CallError::Refused { error, .. } => error.code != PLATFORM_DOWN_CODE,
         CallError::Uncoded { status, .. } => *status < 500,
     }
+}
+
+/// What a failed call means, and how it is told.
+fn told(failure: &CallError) -> (Verdict, SendError) {
+    let code = failure.api_error().map(|error| error.code).filter(|code| *code != whatsapp::ApiError::NO_CODE);
+    let advice = code.and_then(whatsapp::error::describe).map(|fact| format!(" {}", fact.advice)).unwrap_or_default();
+    let verdict = failure.verdict();
+    let reason = if verdict == Verdict::Unknown { "no_clear_answer" } else { "refused_by_whatsapp" };
+    (verdict, SendError { code, reason: reason.to_owned(), detail: format!("{failure}.{advice}") })
 }
 
 fn refusal(verdict: Verdict, reason: &str, detail: &str) -> Delivery {

@@ -22,4 +22,5 @@ mod roles;
 mod sender;
 mod shared;
 mod store;
+mod templates;
 mod turn;

@@ -12,4 +12,5 @@ pub(super) mod outbound;
 mod page;
 pub(super) mod rules;
 pub(super) mod spend;
+pub(super) mod templates;
 pub(super) mod try_agent;
