@@ -59,7 +59,7 @@ fn open_routes() -> OpenApiRouter<HttpState> {
 }
 
 fn admin_routes() -> OpenApiRouter<HttpState> {
-    use admin::{agents, alerts, audit, bind, conversations, outbound, rules, try_agent};
+    use admin::{agents, alerts, audit, bind, contacts, conversations, outbound, rules, try_agent};
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::read, agents::update, agents::delete))
@@ -71,6 +71,10 @@ fn admin_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(conversations::read))
         .routes(routes!(conversations::transcript))
         .routes(routes!(conversations::timeline))
+        .routes(routes!(contacts::list))
+        .routes(routes!(contacts::read))
+        .routes(routes!(contacts::set_consent))
+        .routes(routes!(contacts::block, contacts::unblock))
         .routes(routes!(outbound::list))
         .routes(routes!(outbound::read))
         .routes(routes!(alerts::list))

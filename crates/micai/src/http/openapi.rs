@@ -36,6 +36,7 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
         (name = "agents", description = "Who answers."),
         (name = "rules", description = "What a message must say for an agent to give a certain answer."),
         (name = "conversations", description = "Who wrote what, and what became of it."),
+        (name = "contacts", description = "Who they are, and what they want to hear from us."),
         (name = "outbound", description = "The send ledger."),
         (name = "alerts", description = "What somebody must look at."),
         (name = "audit", description = "Who changed what."),

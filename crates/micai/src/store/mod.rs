@@ -7,6 +7,7 @@ mod agents;
 mod alerts;
 mod audit;
 mod checkpoint;
+mod consent;
 mod contacts;
 mod conversations;
 mod db;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 pub use agents::{AgentRow, AgentWithRules, DeleteAgent};
 pub use alerts::AlertView;
 pub use audit::AuditView;
-pub use contacts::BindOutcome;
+pub use contacts::{BindOutcome, CONSENT_HISTORY_MAX, ConsentView, ContactDetail, ContactView, IdentityView};
 pub use conversations::{ConversationView, MessageView, Timeline, TranscriptEntry};
 pub use db::Location;
 pub use error::StoreError;
@@ -95,8 +96,8 @@ impl Store {
             ingest: (0..ingest_lanes)
                 .map(|_| yard.lane(ingest, ingest::Ingest { ids: ids.clone(), linked: linked.clone() }))
                 .collect(),
-            settle: yard.lane(work, outbox::SettleVerb),
-            finish: yard.lane(work, turns::FinishVerb),
+            settle: yard.lane(work, outbox::SettleVerb { ids: ids.clone() }),
+            finish: yard.lane(work, turns::FinishVerb { ids: ids.clone() }),
             claim: yard.lane(work, turns::ClaimVerb),
             next: yard.lane(work, outbox::NextVerb),
             refuse: yard.lane(work, outbox::RefuseVerb),

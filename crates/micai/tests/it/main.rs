@@ -4,6 +4,7 @@
 mod alerts;
 mod audit;
 mod chat;
+mod consent;
 mod crash;
 mod database;
 mod faults;

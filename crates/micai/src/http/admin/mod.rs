@@ -5,6 +5,7 @@ pub(super) mod alerts;
 pub(super) mod audit;
 pub(super) mod bind;
 mod bounds;
+pub(super) mod contacts;
 pub(super) mod conversations;
 pub(super) mod outbound;
 mod page;
