@@ -3,14 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
 use super::*;
 
-fn words() -> ConsentWords {
-    ConsentWords::built_in().unwrap_or_else(|error| panic!("{error}"))
-}
+/// Read once: the properties ask hundreds of times.
+static WORDS: LazyLock<ConsentWords> =
+    LazyLock::new(|| ConsentWords::built_in().unwrap_or_else(|error| panic!("{error}")));
+static LISTED: LazyLock<Vec<String>> = LazyLock::new(listed);
 
 fn heard(words: &ConsentWords, text: &str) -> Option<(ConsentWish, String)> {
     words.of_message(&normalise(text)).map(|heard| (heard.wish, heard.language.code.clone()))
@@ -19,7 +21,7 @@ fn heard(words: &ConsentWords, text: &str) -> Option<(ConsentWish, String)> {
 #[test]
 fn a_wish_is_heard_in_every_script_and_answered_in_its_language() {
     use ConsentWish::{Start, Stop, StopMarketing};
-    let words = words();
+    let words = &*WORDS;
     for (text, wish, language) in [
         ("STOP", Stop, "en"),
         ("  Stop!! 🛑", Stop, "en"),
@@ -64,13 +66,13 @@ fn a_wish_is_heard_in_every_script_and_answered_in_its_language() {
         ("再開", Start, "ja"),
     ] {
         let expected = (language != "-").then(|| (wish, language.to_owned()));
-        assert_eq!(heard(&words, text), expected, "{text}");
+        assert_eq!(heard(words, text), expected, "{text}");
     }
 }
 
 #[test]
 fn ordinary_answers_and_sentences_are_no_wish() {
-    let words = words();
+    let words = &*WORDS;
     for text in [
         "no",
         "No.",
@@ -138,7 +140,7 @@ fn ordinary_answers_and_sentences_are_no_wish() {
         "👍",
         "",
     ] {
-        let stops = heard(&words, text).filter(|(wish, _)| *wish != ConsentWish::Start);
+        let stops = heard(words, text).filter(|(wish, _)| *wish != ConsentWish::Start);
         assert_eq!(stops, None, "{text:?}");
     }
     assert_eq!(words.of_message(&format!("stop{}", " ".repeat(2_000))), None, "bounded");
@@ -147,7 +149,7 @@ fn ordinary_answers_and_sentences_are_no_wish() {
 #[test]
 fn a_tap_means_what_its_title_or_what_it_carries_means() {
     use ConsentWish::{Start, Stop, StopMarketing};
-    let words = words();
+    let words = &*WORDS;
     for (title, payload, expected) in [
         ("Stop promotions", Some("btn-2"), Some((StopMarketing, "en"))),
         ("Parar promoções", None, Some((StopMarketing, "pt"))),
@@ -167,7 +169,7 @@ fn a_tap_means_what_its_title_or_what_it_carries_means() {
 
 #[test]
 fn the_compiled_in_file_speaks_the_languages_that_most_people_write() {
-    let words = words();
+    let words = &*WORDS;
     let codes: HashSet<&str> = words.languages.iter().map(|language| language.code.as_str()).collect();
     for code in [
         "en", "zh", "hi", "es", "ar", "fr", "bn", "pt", "ru", "ur", "id", "de", "ja", "mr", "te", "tr", "ta", "vi",
@@ -178,7 +180,7 @@ fn the_compiled_in_file_speaks_the_languages_that_most_people_write() {
     for language in &words.languages {
         for answer in [Some(&language.stopped), language.marketing_stopped.as_ref(), Some(&language.started)] {
             let answer = answer.unwrap_or_else(|| panic!("{} answers everything", language.code));
-            assert_eq!(heard(&words, answer), None, "an answer of ours is no wish of theirs: {answer}");
+            assert_eq!(heard(words, answer), None, "an answer of ours is no wish of theirs: {answer}");
         }
     }
 }
@@ -228,10 +230,10 @@ fn listed() -> Vec<String> {
 
 #[test]
 fn every_listed_word_is_heard() {
-    let words = words();
-    for word in listed() {
-        assert!(heard(&words, &word).is_some(), "{word}");
-        assert!(heard(&words, &format!("{} !", word.to_uppercase())).is_some(), "{word} in capitals");
+    let words = &*WORDS;
+    for word in &*LISTED {
+        assert!(heard(words, word).is_some(), "{word}");
+        assert!(heard(words, &format!("{} !", word.to_uppercase())).is_some(), "{word} in capitals");
     }
 }
 
@@ -241,8 +243,8 @@ proptest! {
         picks in proptest::collection::vec((0..usize::MAX, any::<bool>()), 3..9),
         noise in proptest::collection::vec("[a-zа-яα-ωぁ-ん]{1,8}", 9),
     ) {
-        let words = words();
-        let listed = listed();
+        let words = &*WORDS;
+        let listed = &*LISTED;
         let parts: Vec<&str> = listed.iter().flat_map(|phrase| phrase.split(' ')).collect();
         // Words of the lists themselves, in any order, and words of no list.
         let sentence = picks.iter().zip(&noise).map(|((pick, is_listed), noise)| match is_listed {
@@ -259,7 +261,7 @@ proptest! {
 
     #[test]
     fn whatever_is_written_is_judged_without_harm(text in "\\PC{0,200}", payload in any::<String>()) {
-        let words = words();
+        let words = &*WORDS;
         words.of_message(&normalise(&text));
         words.of_tap(&normalise(&text), Some(&payload));
     }
