@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::agent::consent::{CONSENT_WORDS_FILE_BYTES_MAX, ConsentWords};
 use crate::agent::triggers::Gate;
 use crate::clock::SharedClock;
 use crate::config::{Config, DatabaseUrl};
@@ -27,11 +29,13 @@ use crate::ids::Ids;
 use crate::ingest::Ingest;
 use crate::queue::{MemoryQueue, RedisQueue, RedisQueueSettings, UnheardQueue, WakeQueue};
 use crate::redis_link::RedisServer;
+use crate::sender::gate::{Gate as SendGate, Paces};
+use crate::sender::stand_in::{OutOfWindow, StandIns};
 use crate::sender::policy::{Policy, WINDOW_MARGIN_SECONDS};
 use crate::sender::purse;
 use crate::sender::reconcile::{self, ReconcileLimits};
-use crate::sender::{Sender, SenderLimits};
-use crate::shared::{InProcess, Shared, SharedRedis};
+use crate::sender::{Rules, Sender, SenderLimits};
+use crate::shared::{InProcess, Pace, Shared, SharedRedis};
 use crate::store::{Location, Store};
 use crate::templates::{TemplateBook, TemplateDesk, TemplateSync};
 use crate::transport::{CloudApi, CloudApiConfig};
@@ -93,6 +97,7 @@ impl App {
     /// A sentence about what could not be opened or understood.
     pub async fn start(config: &Config, roles: Roles, clock: SharedClock, mut chance: StdRng) -> anyhow::Result<Self> {
         let prices = Arc::new(open_prices(config)?);
+        let consent = Arc::new(consent_words(config.consent_words_file.as_deref())?);
         let ids = Arc::new(Ids::from_rng(StdRng::from_rng(&mut chance)));
         let store = open_store(config, ids.clone(), clock.clone()).await?;
         store.migrate().await.context("the database schema could not be brought up to date")?;
@@ -118,7 +123,7 @@ impl App {
         let sync = app.start_templates(config, roles, &clock, &api).await?;
         let gate = Arc::new(Gate::new(config.require_invoke_prefix, &config.invoke_prefixes));
         if roles.worker {
-            app.start_worker(config, &clock, ids, gate.clone());
+            app.start_worker(config, &clock, ids, gate.clone(), consent.clone());
             app.start_sender(config, &clock, &prices, api.clone(), StdRng::from_rng(&mut chance));
         }
         if roles.scheduler {
@@ -127,7 +132,7 @@ impl App {
         }
         if roles.api {
             let desk = TemplateDesk::new(app.store.clone(), api, app.templates.clone(), sync);
-            app.start_http(config, clock, gate, prices, desk).await?;
+            app.start_http(config, clock, gate, prices, desk, consent).await?;
         }
         Ok(app)
     }
@@ -179,13 +184,20 @@ impl App {
         finished
     }
 
-    fn start_worker(&mut self, config: &Config, clock: &SharedClock, ids: Arc<Ids>, gate: Arc<Gate>) {
+    fn start_worker(
+        &mut self,
+        config: &Config,
+        clock: &SharedClock,
+        ids: Arc<Ids>,
+        gate: Arc<Gate>,
+        consent: Arc<ConsentWords>,
+    ) {
         let limits = WorkerLimits {
             workers: config.turn_workers,
             lease_seconds: seconds(config.conversation_lease_seconds),
             window_seconds: i64::from(config.freeform_window_hours) * 3_600,
         };
-        let worker = Worker::new(self.store.clone(), self.queue.clone(), clock.clone(), ids, gate, limits);
+        let worker = Worker::new(self.store.clone(), self.queue.clone(), clock.clone(), ids, gate, consent, limits);
         self.loops.push(tokio::spawn(worker.run(self.tasks.clone(), self.stop.clone())));
         self.loops.push(tokio::spawn(sweeper::run(
             self.store.clone(),
@@ -234,13 +246,22 @@ impl App {
         };
         let limits = SenderLimits {
             workers: config.send_workers,
-            attempts_max: i32::try_from(config.send_retries_max).unwrap_or(i32::MAX).saturating_add(1),
+            attempts_max: i32::try_from(config.queue_max_attempts).unwrap_or(i32::MAX),
             unknown_deadline_seconds: seconds(
                 config.unknown_send_deadline_seconds + config.sweep_interval_seconds + RECONCILE_GRACE_SECONDS,
             ),
         };
         let (store, queue) = (self.store.clone(), self.queue.clone());
-        let rules = (policy, prices.clone());
+        let fallback = OutOfWindow {
+            template: config.out_of_window_template.clone(),
+            language: config.template_language.clone(),
+        };
+        let rules = Rules {
+            policy,
+            prices: prices.clone(),
+            stand_ins: StandIns::new(store.clone(), self.templates.clone(), fallback),
+            gate: SendGate::new(self.shared.clone(), clock.clone(), paces(config)),
+        };
         let sender = Sender::new(store, queue, api, clock.clone(), rules, limits, dice);
         self.loops.push(tokio::spawn(sender.run(self.tasks.clone(), self.stop.clone())));
     }
@@ -273,6 +294,7 @@ impl App {
         gate: Arc<Gate>,
         prices: Arc<PriceTable>,
         templates: TemplateDesk,
+        consent: Arc<ConsentWords>,
     ) -> anyhow::Result<()> {
         let ingest = Ingest::new(
             self.store.clone(),
@@ -281,6 +303,7 @@ impl App {
             config.whatsapp_app_secret.clone(),
             config.webhook_items_max,
             prices.clone(),
+            paces(config).number.map(|pace| (self.shared.clone(), pace)),
         );
         let router = crate::http::router(HttpState {
             store: self.store.clone(),
@@ -293,6 +316,7 @@ impl App {
             verify_token: config.whatsapp_verify_token.clone(),
             admin_api_key: config.admin_api_key.clone(),
             gate,
+            consent,
             default_phone_number_id: phone_number_id(config),
             page_rows_max: config.page_rows_max,
             webhook_body_bytes_max: config.webhook_body_bytes_max,
@@ -311,6 +335,22 @@ impl App {
         self.server = Some(tokio::spawn(server::serve(listener, router, limits, self.stop.clone())));
         Ok(())
     }
+}
+
+/// The words by which people stop us: those of the file that the settings name, else the compiled-in ones.
+fn consent_words(file: Option<&Path>) -> anyhow::Result<ConsentWords> {
+    let Some(file) = file else {
+        return ConsentWords::built_in().context("the compiled-in consent words are wrong");
+    };
+    let named = || format!("MICAI_CONSENT_WORDS_FILE names {}", file.display());
+    let size = std::fs::metadata(file).with_context(|| format!("{}, which cannot be read", named()))?.len();
+    anyhow::ensure!(
+        size <= u64::try_from(CONSENT_WORDS_FILE_BYTES_MAX).unwrap_or(u64::MAX),
+        "{}, which is over {CONSENT_WORDS_FILE_BYTES_MAX} bytes",
+        named()
+    );
+    let text = std::fs::read_to_string(file).with_context(|| format!("{}, which cannot be read", named()))?;
+    ConsentWords::parse(&text).with_context(named)
 }
 
 /// Opens the database that the settings name.
@@ -411,4 +451,18 @@ fn seconds(value: u64) -> i64 {
 #[allow(clippy::disallowed_methods)]
 pub fn chance() -> StdRng {
     StdRng::seed_from_u64(rand::rng().next_u64())
+}
+
+/// How fast may be sent; nothing where the settings set no limit.
+fn paces(config: &Config) -> Paces {
+    let number = i64::from(config.number_messages_per_second);
+    let pair = i64::from(config.pair_seconds);
+    Paces {
+        // A tenth of a second's worth may go at once: calls do not leave at even times.
+        number: (number > 0).then(|| Pace {
+            period_microseconds: (1_000_000 / number).max(1),
+            burst: (config.number_messages_per_second / 10).max(1),
+        }),
+        pair: (pair > 0).then_some(Pace { period_microseconds: pair * 1_000_000, burst: config.pair_burst }),
+    }
 }

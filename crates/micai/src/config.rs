@@ -61,7 +61,10 @@ pub struct Config {
     pub outbound_reply_enabled: bool,
     pub require_invoke_prefix: bool,
     pub invoke_prefixes: Vec<String>,
+    pub consent_words_file: Option<PathBuf>,
     pub freeform_window_hours: u32,
+    pub out_of_window_template: Option<String>,
+    pub template_language: String,
     pub unknown_send_deadline_seconds: u64,
     pub prices_file: Option<PathBuf>,
 
@@ -77,7 +80,11 @@ pub struct Config {
     pub turn_workers: usize,
     pub conversation_lease_seconds: u64,
     pub send_workers: usize,
-    pub send_retries_max: u32,
+    pub queue_max_attempts: u32,
+    pub number_messages_per_second: u32,
+    pub pair_seconds: u32,
+    pub pair_burst: u32,
+    pub held_hours_max: u32,
     pub sweep_interval_seconds: u64,
 
     /// What `micai config` prints: one line a key, in the order of `config.default.toml`.
@@ -212,7 +219,10 @@ impl Config {
             outbound_reply_enabled: from.open_key("outbound_reply_enabled", parse::flag)?,
             require_invoke_prefix: from.open_key("require_invoke_prefix", parse::flag)?,
             invoke_prefixes: from.open_key("invoke_prefixes", parse::prefixes)?,
+            consent_words_file: from.open_key("consent_words_file", parse::optional_path)?,
             freeform_window_hours: from.open_key("freeform_window_hours", parse::whole(1..=24, "hours"))?,
+            out_of_window_template: from.open_key("out_of_window_template", parse::optional_name)?,
+            template_language: from.open_key("template_language", parse::language)?,
             unknown_send_deadline_seconds: from
                 .open_key("unknown_send_deadline_seconds", parse::whole(1..=86_400, "seconds"))?,
             prices_file: from.open_key("prices_file", parse::optional_path)?,
@@ -233,7 +243,12 @@ impl Config {
             conversation_lease_seconds: from
                 .open_key("conversation_lease_seconds", parse::whole(2..=3_600, "seconds"))?,
             send_workers: from.open_key("send_workers", parse::whole(1..=1_024, "workers"))?,
-            send_retries_max: from.open_key("send_retries_max", parse::whole(0..=50, "retries"))?,
+            queue_max_attempts: from.open_key("queue_max_attempts", parse::whole(1..=50, "attempts"))?,
+            number_messages_per_second: from
+                .open_key("number_messages_per_second", parse::whole(0..=100_000, "messages a second"))?,
+            pair_seconds: from.open_key("pair_seconds", parse::whole(0..=3_600, "seconds"))?,
+            pair_burst: from.open_key("pair_burst", parse::whole(1..=45, "messages"))?,
+            held_hours_max: from.open_key("held_hours_max", parse::whole(1..=8_760, "hours"))?,
             sweep_interval_seconds: from.open_key("sweep_interval_seconds", parse::whole(1..=3_600, "seconds"))?,
             entries: Vec::new(),
         })

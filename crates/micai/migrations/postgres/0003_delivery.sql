@@ -199,3 +199,27 @@ CREATE TABLE template_syncs (
     failed_at     timestamptz,
     error         text
 );
+
+-- What people have said about hearing from us: the columns of `contacts` are how it stands, these rows how it came to be.
+ALTER TABLE contacts ADD COLUMN marketing_stopped_by text;
+ALTER TABLE contacts ADD COLUMN blocked_at timestamptz;
+ALTER TABLE contacts ADD COLUMN blocked_reason text;
+CREATE INDEX contacts_merged ON contacts (merged_into) WHERE merged_into IS NOT NULL;
+CREATE INDEX contacts_blocked ON contacts (id) WHERE blocked_at IS NOT NULL;
+CREATE TABLE contact_consents (
+    contact_id uuid NOT NULL,
+    id         uuid NOT NULL,
+    category   text NOT NULL,
+    stopped    boolean NOT NULL,
+    source     text NOT NULL,
+    evidence   jsonb NOT NULL,
+    at         timestamptz NOT NULL,
+    PRIMARY KEY (contact_id, id)
+);
+CREATE TRIGGER contact_consents_only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON contact_consents
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_change_the_past();
+
+-- What an agent says outside the window, and how it deals with sends whose fate is not known; nothing: as the installation does.
+ALTER TABLE agents ADD COLUMN fallback_template jsonb;
+ALTER TABLE agents ADD COLUMN unknown_deadline_seconds bigint;
+ALTER TABLE agents ADD COLUMN unknown_policy text;

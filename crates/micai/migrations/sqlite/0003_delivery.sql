@@ -200,3 +200,38 @@ CREATE TABLE template_syncs (
     failed_at     INTEGER,
     error         TEXT
 ) STRICT, WITHOUT ROWID;
+
+-- What people have said about hearing from us: the columns of `contacts` are how it stands, these rows how it came to be.
+ALTER TABLE contacts ADD COLUMN marketing_stopped_by TEXT;
+ALTER TABLE contacts ADD COLUMN blocked_at INTEGER;
+ALTER TABLE contacts ADD COLUMN blocked_reason TEXT;
+CREATE INDEX contacts_merged ON contacts (merged_into) WHERE merged_into IS NOT NULL;
+CREATE INDEX contacts_blocked ON contacts (id) WHERE blocked_at IS NOT NULL;
+CREATE TABLE contact_consents (
+    contact_id BLOB NOT NULL,
+    id         BLOB NOT NULL,
+    category   TEXT NOT NULL,
+    stopped    INTEGER NOT NULL,
+    source     TEXT NOT NULL,
+    evidence   TEXT NOT NULL,
+    at         INTEGER NOT NULL,
+    PRIMARY KEY (contact_id, id)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER contact_consents_is_not_updated BEFORE UPDATE ON contact_consents
+BEGIN
+    SELECT RAISE(ABORT, 'contact_consents only grows: its rows are neither changed nor deleted');
+END;
+CREATE TRIGGER contact_consents_is_not_deleted BEFORE DELETE ON contact_consents
+BEGIN
+    SELECT RAISE(ABORT, 'contact_consents only grows: its rows are neither changed nor deleted');
+END;
+CREATE TRIGGER contact_consents_is_not_replaced BEFORE INSERT ON contact_consents
+WHEN EXISTS (SELECT 1 FROM contact_consents WHERE contact_id = NEW.contact_id AND id = NEW.id)
+BEGIN
+    SELECT RAISE(ABORT, 'contact_consents only grows: its rows are neither changed nor deleted');
+END;
+
+-- What an agent says outside the window, and how it deals with sends whose fate is not known; nothing: as the installation does.
+ALTER TABLE agents ADD COLUMN fallback_template TEXT;
+ALTER TABLE agents ADD COLUMN unknown_deadline_seconds INTEGER;
+ALTER TABLE agents ADD COLUMN unknown_policy TEXT;

@@ -248,3 +248,22 @@ fn sqlite_path(rest: &str) -> Parsed<PathBuf> {
     }
     Ok(PathBuf::from(path))
 }
+
+/// A template's name; empty means "none".
+pub(super) fn optional_name(text: &str) -> Parsed<Option<String>> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    match text {
+        "" => Ok(None),
+        text if text.len() <= 512 && text.bytes().all(is_plain) => Ok(Some(text.to_owned())),
+        _ => Err("it must be a template's name: small letters, digits and underscores, at most 512".to_owned()),
+    }
+}
+
+/// A language as WhatsApp's templates name it.
+pub(super) fn language(text: &str) -> Parsed<String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    match (2..=16).contains(&text.len()) && text.bytes().all(is_plain) {
+        true => Ok(text.to_owned()),
+        false => Err("it must be a language such as en_US or pt_BR".to_owned()),
+    }
+}

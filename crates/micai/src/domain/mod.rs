@@ -4,6 +4,7 @@ pub mod agent;
 pub mod alert;
 pub mod audit;
 pub mod budget;
+pub mod consent;
 pub mod contact;
 pub mod conversation;
 pub mod evidence;

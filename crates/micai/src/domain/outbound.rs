@@ -253,6 +253,36 @@ pub struct SendCandidate {
     pub last_inbound_at: Option<Timestamp>,
     /// Since when the person wants nothing from us.
     pub opted_out_at: Option<Timestamp>,
+    /// Since when the person wants no marketing from us.
+    pub marketing_stopped_at: Option<Timestamp>,
+    /// Since when the person is blocked.
+    pub blocked_at: Option<Timestamp>,
+}
+
+impl SendCandidate {
+    /// A candidate of nobody, for previews.
+    pub fn blank() -> Self {
+        Self {
+            id: OutboundId(uuid::Uuid::nil()),
+            conversation_id: ConversationId(uuid::Uuid::nil()),
+            contact_id: ContactId(uuid::Uuid::nil()),
+            agent_id: None,
+            phone_number_id: String::new(),
+            to: Address { kind: super::contact::AddressKind::Phone, value: String::new() },
+            body: MessageBody::Text { text: String::new() },
+            estimate_micros: None,
+            attempts: 0,
+            attempts_before: 0,
+            ignores_opt_out: false,
+            tried_since: None,
+            needs_template: false,
+            template: None,
+            last_inbound_at: None,
+            opted_out_at: None,
+            marketing_stopped_at: None,
+            blocked_at: None,
+        }
+    }
 }
 
 /// What is next in a conversation's outbox.

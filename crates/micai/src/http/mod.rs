@@ -60,7 +60,8 @@ fn open_routes() -> OpenApiRouter<HttpState> {
 
 fn admin_routes() -> OpenApiRouter<HttpState> {
     use admin::{
-        agents, alerts, audit, bind, budgets, conversations, letters, outbound, rules, spend, templates, try_agent,
+        agents, alerts, audit, bind, budgets, contacts, conversations, letters, outbound, rules, spend, templates,
+        try_agent,
     };
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
@@ -73,6 +74,10 @@ fn admin_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(conversations::read))
         .routes(routes!(conversations::transcript))
         .routes(routes!(conversations::timeline))
+        .routes(routes!(contacts::list))
+        .routes(routes!(contacts::read))
+        .routes(routes!(contacts::set_consent))
+        .routes(routes!(contacts::block, contacts::unblock))
         .routes(routes!(outbound::list))
         .routes(routes!(outbound::read))
         .routes(routes!(budgets::list))

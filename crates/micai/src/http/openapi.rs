@@ -36,6 +36,7 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
         (name = "agents", description = "Who answers."),
         (name = "rules", description = "What a message must say for an agent to give a certain answer."),
         (name = "conversations", description = "Who wrote what, and what became of it."),
+        (name = "contacts", description = "Who they are, and what they want to hear from us."),
         (name = "outbound", description = "The send ledger."),
         (name = "cost", description = "What messages cost, and how much may be spent."),
         (name = "letters", description = "Messages that will not move by themselves any more, and what to do about them."),

@@ -5,6 +5,7 @@
 
 mod convert;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -15,6 +16,7 @@ use crate::clock::SharedClock;
 use crate::cost::PriceTable;
 use crate::domain::inbound::{RawEvent, WebhookFacts};
 use crate::queue::{Topic, WakeQueue};
+use crate::shared::{Pace, Shared, number_key};
 use crate::store::{IngestReceipt, Store, StoreError};
 pub use convert::person_named;
 pub use whatsapp::signature::SIGNATURE_HEADER;
@@ -28,6 +30,8 @@ pub struct Ingest {
     secrets: Arc<[SecretString]>,
     items_max: usize,
     prices: Arc<PriceTable>,
+    /// The throughput of a number, which what comes in uses up, too.
+    throughput: Option<(Arc<dyn Shared>, Pace)>,
 }
 
 /// Why a webhook was not taken in.
@@ -46,7 +50,8 @@ pub enum IngestError {
 
 impl Ingest {
     /// `secrets` are all app secrets that may have signed; none means that nothing is taken in. `items_max` is how
-    /// many items of one webhook share a transaction. `prices` say what statuses mean in money.
+    /// many items of one webhook share a transaction. `prices` say what statuses mean in money. `throughput` is what a
+    /// number can do, if that is limited.
     pub fn new(
         store: Store,
         queue: Arc<dyn WakeQueue>,
@@ -54,8 +59,9 @@ impl Ingest {
         secrets: Vec<SecretString>,
         items_max: usize,
         prices: Arc<PriceTable>,
+        throughput: Option<(Arc<dyn Shared>, Pace)>,
     ) -> Self {
-        Self { store, queue, clock, secrets: secrets.into(), items_max, prices }
+        Self { store, queue, clock, secrets: secrets.into(), items_max, prices, throughput }
     }
 
     /// Takes one webhook in and returns how many of its messages were new to us.
@@ -66,12 +72,25 @@ impl Ingest {
         signature::verify(&self.secrets, signature, body)?;
         let mut facts = convert::facts(webhook::parse(body)?, self.clock.now());
         self.price(&mut facts);
+        self.charge(&facts);
         let mut new_messages = 0;
         for part in convert::split(facts, self.items_max) {
             new_messages += self.commit(part).await?;
         }
         crate::crash::point("ingest");
         Ok(new_messages)
+    }
+
+    /// What comes in counts against the number's throughput.
+    fn charge(&self, facts: &WebhookFacts) {
+        let Some((shared, pace)) = &self.throughput else { return };
+        let mut steps: BTreeMap<&str, u32> = BTreeMap::new();
+        for message in &facts.messages {
+            *steps.entry(&message.phone_number_id).or_default() += 1;
+        }
+        for (number, steps) in steps {
+            shared.charge(&number_key(number), *pace, steps, self.clock.now());
+        }
     }
 
     /// WhatsApp names the bracket of a price and not the amount.

@@ -9,7 +9,7 @@ use tokio::sync::Mutex as FairMutex;
 
 use crate::clock::SharedClock;
 use crate::domain::outbound::SendCandidate;
-use crate::shared::{Pace, Permit, Shared};
+use crate::shared::{Pace, Permit, Shared, number_key};
 
 /// Failures in a row, without any answer in between, that count as an outage.
 const OUTAGE_FAILURES: u32 = 5;
@@ -27,11 +27,6 @@ pub struct Paces {
     pub number: Option<Pace>,
     /// From a number to one person.
     pub pair: Option<Pace>,
-}
-
-/// The key of a number's throughput.
-pub fn number_key(phone_number_id: &str) -> String {
-    format!("number:{phone_number_id}")
 }
 
 /// The gate. Clones share everything.

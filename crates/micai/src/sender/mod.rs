@@ -1,26 +1,37 @@
 //! The sender: claims a conversation's outbox in order, asks policy, writes the intent, calls, settles.
 
+pub mod consent;
+pub mod gate;
 pub mod policy;
 pub mod purse;
 pub mod reconcile;
 pub mod retry;
+pub mod stand_in;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::SharedClock;
 use crate::cost::PriceTable;
-use crate::domain::outbound::{AttemptOutcome, NextSend, Refusal, SendCandidate, Settlement};
+use crate::domain::alert::{AlertKind, NewAlert, Severity};
+use crate::domain::audit::Actor;
+use crate::domain::outbound::{AttemptOutcome, MessageBody, NextSend, Refusal, SendCandidate, Settlement};
+use crate::domain::pause::{Pause, PauseKey};
 use crate::ids::ConversationId;
 use crate::queue::{Topic, WakeQueue, dispatch};
-use crate::store::{Moved, Store, StoreError};
-use crate::transport::CloudApi;
+use crate::shared::Permit;
+use crate::store::{Moved, PauseSnapshot, Store, StoreError};
+use crate::transport::{CloudApi, Delivery, RefusedCall};
+use gate::{Change, Gate};
 use policy::{Permission, Policy};
 use purse::Purse;
+use retry::Attempt;
+use stand_in::StandIns;
 
 /// How long the sender leaves a conversation alone when the database is not available.
 const DATABASE_PAUSE_SECONDS: i64 = 2;
@@ -45,6 +56,18 @@ pub struct SenderLimits {
     pub unknown_deadline_seconds: i64,
 }
 
+/// What decides whether and when something goes out.
+pub struct Rules {
+    /// The operator's switches.
+    pub policy: Policy,
+    /// What messages cost.
+    pub prices: Arc<PriceTable>,
+    /// Templates.
+    pub stand_ins: StandIns,
+    /// Pace, and whether the Graph API is there.
+    pub gate: Gate,
+}
+
 /// Sends what waits in outboxes. Clones share everything.
 #[derive(Clone)]
 pub struct Sender {
@@ -54,23 +77,27 @@ pub struct Sender {
     clock: SharedClock,
     policy: Policy,
     purse: Purse,
+    stand_ins: StandIns,
+    gate: Gate,
     limits: SenderLimits,
     dice: Arc<Mutex<StdRng>>,
 }
 
 impl Sender {
-    /// A sender; `policy` and `prices` decide what may go out, `dice` about jitter.
+    /// A sender by these rules; `dice` decides about jitter.
     pub fn new(
         store: Store,
         queue: Arc<dyn WakeQueue>,
         transport: Arc<CloudApi>,
         clock: SharedClock,
-        (policy, prices): (Policy, Arc<PriceTable>),
+        rules: Rules,
         limits: SenderLimits,
         dice: StdRng,
     ) -> Self {
+        let Rules { policy, prices, stand_ins, gate } = rules;
         let purse = Purse::new(store.clone(), prices);
-        Self { store, queue, transport, clock, policy, purse, limits, dice: Arc::new(Mutex::new(dice)) }
+        let dice = Arc::new(Mutex::new(dice));
+        Self { store, queue, transport, clock, policy, purse, stand_ins, gate, limits, dice }
     }
 
     /// Serves conversations until `stop` is cancelled; calls under way are finished by `tasks`.
@@ -117,21 +144,23 @@ impl Sender {
         let country = self.purse.country_of(&candidate);
         let pauses = self.store.pause_snapshot().await?;
         let mut body = None;
-        let mut permission = policy::check(&self.policy, &candidate, &pauses, &country, now);
+        let mut permission = self.check(&candidate, &pauses, &country, now);
         if permission == Permission::NeedsTemplate {
-            match self.say_by_template(&candidate) {
+            match self.stand_ins.stand_in(&candidate).await? {
                 Ok(template) => {
                     candidate.body = template.clone();
                     body = Some(template);
                     // What is paused for templates did not concern it before.
-                    permission = policy::check(&self.policy, &candidate, &pauses, &country, now);
+                    permission = self.check(&candidate, &pauses, &country, now);
                 }
                 Err(error) => return self.refuse(&candidate, Refusal::Hold(error)).await,
             }
         }
         match permission {
             Permission::Granted => {}
-            Permission::NeedsTemplate => return self.refuse(&candidate, Refusal::Hold(policy::window_closed(""))).await,
+            Permission::NeedsTemplate => {
+                return self.refuse(&candidate, Refusal::Hold(policy::window_closed(""))).await;
+            }
             Permission::Suppress => {
                 let request = self.transport.preview(&candidate);
                 return self.refuse(&candidate, Refusal::Suppress { request }).await;
@@ -140,13 +169,13 @@ impl Sender {
             Permission::Pause(key, error) => return self.refuse(&candidate, Refusal::Pause(key, error)).await,
             Permission::Cancel(error) => return self.refuse(&candidate, Refusal::Cancel(error)).await,
         }
-        if let Err(error) = self.check_template(&candidate) {
-            return self.refuse(&candidate, error).await;
+        if let Err(refusal) = self.stand_ins.check(&candidate.body) {
+            return self.refuse(&candidate, refusal).await;
         }
         if let Permit::WaitUntil(instant) = self.gate.pass_pair(&candidate).await {
             return Ok(Step::Wait(instant));
         }
-        let category = self.template_category(&candidate);
+        let category = self.stand_ins.category(&candidate.body);
         if let Some(error) = self.purse.open(&mut candidate, category, now).await? {
             return self.refuse(&candidate, Refusal::Hold(error)).await;
         }
@@ -155,6 +184,11 @@ impl Sender {
         }
         self.gate.pass_number(&candidate.phone_number_id).await;
         self.attempt(&candidate, body, &country).await
+    }
+
+    fn check(&self, candidate: &SendCandidate, pauses: &PauseSnapshot, country: &str, now: Timestamp) -> Permission {
+        let category = self.stand_ins.category(&candidate.body);
+        policy::check(&self.policy, candidate, category, pauses, country, now)
     }
 
     async fn refuse(&self, candidate: &SendCandidate, refusal: Refusal) -> Result<Step, StoreError> {
@@ -240,7 +274,9 @@ impl Sender {
         let outcome = match self.gate.saw(answered) {
             None => return,
             Some(Change::Down) => {
-                tracing::error!("the Graph API does not answer: sends wait, one call at a time asks whether it is back");
+                tracing::error!(
+                    "the Graph API does not answer: sends wait, one call at a time asks whether it is back"
+                );
                 let sentence = "The Graph API does not answer. Sends wait and nothing is lost; it is asked at least once \
                                 a minute, and everything goes out at the number's pace when it is back.";
                 let evidence = serde_json::json!({});
@@ -289,7 +325,9 @@ fn after(moved: Moved) -> Step {
 
 fn refusal_word(refusal: &Refusal) -> &str {
     match refusal {
-        Refusal::Hold(error) | Refusal::Pause(_, error) | Refusal::Cancel(error) | Refusal::Fail(error) => &error.reason,
+        Refusal::Hold(error) | Refusal::Pause(_, error) | Refusal::Cancel(error) | Refusal::Fail(error) => {
+            &error.reason
+        }
         Refusal::Suppress { .. } => "outbound_off",
     }
 }

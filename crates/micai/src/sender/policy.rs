@@ -2,8 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::consent::consent_refusal;
 use crate::domain::outbound::{SendCandidate, SendError};
 use crate::domain::pause::{PauseKey, PauseScope, Stopped};
+use crate::domain::template::TemplateCategory;
 use crate::store::PauseSnapshot;
 
 /// Kept back from the end of the window: the clocks of two companies differ, and a message takes its time.
@@ -35,21 +37,18 @@ pub enum Permission {
     Cancel(SendError),
 }
 
-/// Decides about one send to somebody in `country`. Opt-out comes first, so that a dry run does not show what would never have
-/// gone out.
+/// Decides about one send to somebody in `country`; `category` is that of its template. What people want comes first, so that a
+/// dry run does not show what would never have gone out.
 pub fn check(
     policy: &Policy,
     candidate: &SendCandidate,
+    category: Option<TemplateCategory>,
     pauses: &PauseSnapshot,
     country: &str,
     now: Timestamp,
 ) -> Permission {
-    if candidate.opted_out_at.is_some() && !candidate.ignores_opt_out {
-        return Permission::Cancel(SendError {
-            code: None,
-            reason: "opted_out".to_owned(),
-            detail: "The person has written STOP and hears nothing from us until they write START.".to_owned(),
-        });
+    if let Some(error) = consent_refusal(candidate, category) {
+        return Permission::Cancel(error);
     }
     if !policy.outbound_enabled {
         return Permission::Suppress;
@@ -134,6 +133,8 @@ mod tests {
             template: None,
             last_inbound_at: last_inbound_seconds_ago.map(|ago| now - SignedDuration::from_secs(ago)),
             opted_out_at: opted_out.then_some(now),
+            marketing_stopped_at: None,
+            blocked_at: None,
         }
     }
 
@@ -162,7 +163,8 @@ mod tests {
             (Some(0), true, false, "opted_out"),
         ] {
             let policy = Policy { outbound_enabled, window_seconds: DAY };
-            let permission = check(&policy, &candidate(last_seconds_ago, opted_out, now), &PauseSnapshot::default(), "BR", now);
+            let permission =
+                check(&policy, &candidate(last_seconds_ago, opted_out, now), &PauseSnapshot::default(), "BR", now);
             assert_eq!(word(&permission), expected, "{last_seconds_ago:?} {opted_out} {outbound_enabled}");
         }
     }

@@ -34,6 +34,10 @@ impl Shared for InProcess {
         Box::pin(std::future::ready(self.take_here(key, pace, now)))
     }
 
+    fn charge(&self, key: &str, pace: Pace, steps: u32, now: Timestamp) {
+        self.paces.lock().unwrap_or_else(PoisonError::into_inner).charge(key, pace, steps, now);
+    }
+
     fn publish(&self, event: &str) -> Result<(), EventTooLong> {
         self.listeners.tell(Heard::Event(checked(event)?));
         Ok(())

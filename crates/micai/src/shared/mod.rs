@@ -17,11 +17,19 @@ pub use redis::SharedRedis;
 /// Bytes of one event. It says what changed and where to look, not what it is.
 pub const EVENT_BYTES_MAX: usize = 8_192;
 
+/// The key of a number's throughput.
+pub fn number_key(phone_number_id: &str) -> String {
+    format!("number:{phone_number_id}")
+}
+
 /// Pace limits and live events that all processes of an installation keep together.
 pub trait Shared: Send + Sync + 'static {
     /// Takes one step of `key` at this pace, or says when the next is allowed. While the other processes cannot be asked,
     /// this one decides by what it knows.
     fn take<'a>(&'a self, key: &'a str, pace: Pace, now: Timestamp) -> BoxFuture<'a, Permit>;
+
+    /// Notes steps that were taken without asking, such as messages that came in; best effort.
+    fn charge(&self, key: &str, pace: Pace, steps: u32, now: Timestamp);
 
     /// Tells everybody who listens, in every process; best effort.
     ///

@@ -10,6 +10,9 @@ const KEYS_MAX: usize = 1_000_000;
 /// The first size at which keys at rest are looked for.
 const TIDY_AT_MIN: usize = 1_024;
 
+/// How far ahead what was not asked for may charge a key: a flood that comes in must not silence us.
+pub(super) const CHARGED_AHEAD_MICROSECONDS_MAX: i64 = 2_000_000;
+
 /// One step each `period_microseconds`, and up to `burst` of them at once after a rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
@@ -60,6 +63,18 @@ impl Paces {
             }
         }
         Permit::Granted
+    }
+
+    /// Steps that were taken without asking. They slow down those who ask, for [`CHARGED_AHEAD_MICROSECONDS_MAX`] at most.
+    pub fn charge(&mut self, key: &str, pace: Pace, steps: u32, now: Timestamp) {
+        let now = now.as_microsecond();
+        let rest_at = self.rest_at.get(key).copied().unwrap_or(now).max(now);
+        let cost = pace.period_microseconds.saturating_mul(i64::from(steps));
+        let charged = rest_at.saturating_add(cost).min(now.saturating_add(CHARGED_AHEAD_MICROSECONDS_MAX)).max(rest_at);
+        self.make_room(now);
+        if self.rest_at.len() < KEYS_MAX {
+            self.rest_at.insert(key.to_owned(), charged);
+        }
     }
 
     /// Forgets keys at rest, each time that those remembered have doubled.

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::events::{EventTooLong, Events, Heard, checked};
-use super::pace::{Pace, Permit, wait_until};
+use super::pace::{CHARGED_AHEAD_MICROSECONDS_MAX, Pace, Permit, wait_until};
 use super::{InProcess, Shared, SharedLink};
 use crate::redis_link::{Pauses, RedisServer, RedisStartError, answers};
 
@@ -87,7 +87,7 @@ impl Shared for SharedRedis {
         Box::pin(async move {
             let link = self.inner.link.borrow().clone();
             let Some(link) = link else { return self.inner.here.take_here(key, pace, now) };
-            match self.inner.take_there(link, key, pace, now).await {
+            match self.inner.call_there(link, key, pace, now, None).await {
                 Ok(0) => Permit::Granted,
                 Ok(allowed_at) => wait_until(allowed_at),
                 Err(_) => {
@@ -96,6 +96,14 @@ impl Shared for SharedRedis {
                 }
             }
         })
+    }
+
+    fn charge(&self, key: &str, pace: Pace, steps: u32, now: Timestamp) {
+        let link = self.inner.link.borrow().clone();
+        let Some(link) = link else { return self.inner.here.charge(key, pace, steps, now) };
+        let (inner, key) = (self.inner.clone(), key.to_owned());
+        // Nobody waits for it; if it fails, the number is slowed down a little less.
+        tokio::spawn(async move { inner.call_there(link, &key, pace, now, Some(steps)).await });
     }
 
     fn publish(&self, event: &str) -> Result<(), EventTooLong> {
@@ -119,12 +127,22 @@ impl Shared for SharedRedis {
 }
 
 impl Inner {
-    async fn take_there(&self, mut link: Link, key: &str, pace: Pace, now: Timestamp) -> RedisResult<i64> {
+    async fn call_there(
+        &self,
+        mut link: Link,
+        key: &str,
+        pace: Pace,
+        now: Timestamp,
+        charged_steps: Option<u32>,
+    ) -> RedisResult<i64> {
         let key = format!("{}:pace:{key}", self.prefix);
         let call = |script: &str| {
             let mut command = redis::cmd("EVALSHA");
             command.arg(script).arg(1).arg(&key).arg(now.as_microsecond());
             command.arg(pace.period_microseconds).arg(pace.burst);
+            if let Some(steps) = charged_steps {
+                command.arg(steps).arg(CHARGED_AHEAD_MICROSECONDS_MAX);
+            }
             command
         };
         match call(&link.take).query_async(&mut link.connection).await {

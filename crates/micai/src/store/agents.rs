@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
 
 use super::Store;
 use super::audit;
@@ -10,6 +11,7 @@ use super::error::StoreError;
 use crate::domain::agent::{AgentId, AgentSettings, DEFAULT_AGENT_ID};
 use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::rule::{RULES_PER_AGENT_MAX, Rule};
+use crate::domain::template::TemplateUse;
 
 /// An agent as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,17 @@ pub enum DeleteAgent {
 }
 
 impl Store {
+    /// The template that an agent falls back to outside the window.
+    pub async fn fallback_template(&self, agent_id: &AgentId) -> Result<Option<TemplateUse>, StoreError> {
+        let row: Option<FallbackRow> = read!(&self.db, |pool, D| {
+            sqlx::query_as("SELECT fallback_template FROM agents WHERE id = $1")
+                .bind(agent_id.as_str())
+                .fetch_optional(pool)
+                .await?
+        });
+        Ok(row.and_then(|row| row.fallback_template).map(|template| template.0))
+    }
+
     /// Makes sure that the default agent is there.
     pub async fn ensure_default_agent(&self) -> Result<(), StoreError> {
         if self.agent(&AgentId::default_agent()).await?.is_none() {
@@ -188,6 +201,7 @@ pub(super) fn state(of: &impl Serialize) -> Result<serde_json::Value, StoreError
     serde_json::to_value(of).map_err(|error| StoreError::Refused(error.to_string()))
 }
 
+row! { struct FallbackRow { fallback_template: Option<Json<TemplateUse>> } }
 row! {
     struct AgentColumns {
         id: String,

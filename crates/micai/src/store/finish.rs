@@ -1,23 +1,27 @@
 //! The one commit that ends a turn: the lease goes back, and with it everything that the turn decided.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use sqlx::types::Json;
 
-use super::db::{Ts, Tx, on};
+use super::consent;
+use super::db::{Tx, on};
 use super::error::StoreError;
 use super::lane::Verb;
 use super::script::{Cell, Kind, Question, Rows, Script};
 use crate::domain::outbound::SendState;
 use crate::domain::turn::{Effect, FinishOutcome, FinishedTurn};
-use crate::ids::ConversationId;
+use crate::ids::{ConversationId, Ids};
 
 /// In a statement of its own, Postgres need not flush it before it answers: a turn is done again if a crash takes it back, and
 /// none of its sends can have begun. Any later commit that is flushed, such as the intent of a call, brings it along.
 pub(super) const UNFLUSHED: &str = " AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL";
 
-pub(super) struct FinishVerb;
+pub(super) struct FinishVerb {
+    pub ids: Arc<Ids>,
+}
 
 impl Verb<FinishedTurn, FinishOutcome> for FinishVerb {
     fn run<'a>(
@@ -25,11 +29,11 @@ impl Verb<FinishedTurn, FinishOutcome> for FinishVerb {
         tx: &'a mut Tx,
         turns: &'a [FinishedTurn],
     ) -> BoxFuture<'a, Result<Vec<FinishOutcome>, StoreError>> {
-        Box::pin(finish(tx, turns))
+        Box::pin(finish(tx, &self.ids, turns))
     }
 }
 
-async fn finish(tx: &mut Tx, turns: &[FinishedTurn]) -> Result<Vec<FinishOutcome>, StoreError> {
+async fn finish(tx: &mut Tx, ids: &Ids, turns: &[FinishedTurn]) -> Result<Vec<FinishOutcome>, StoreError> {
     let current = current_turns(turns);
     if current.iter().any(|turn| !turn.effects.is_empty()) {
         tx.together_unflushed().await?;
@@ -55,6 +59,7 @@ async fn finish(tx: &mut Tx, turns: &[FinishedTurn]) -> Result<Vec<FinishOutcome
         }
     };
     for turn in current.iter().filter(|turn| held.contains(&turn.conversation_id.0) && !turn.effects.is_empty()) {
+        consent::note_turn(tx, ids, turn).await?;
         apply_effects(tx, turn).await?;
     }
     let tokens: HashMap<ConversationId, i64> =
@@ -231,35 +236,19 @@ fn insert_replies<'a>(script: &mut Script<'a>, turns: &[&'a FinishedTurn], held:
 
 async fn apply_effects(tx: &mut Tx, turn: &FinishedTurn) -> Result<(), StoreError> {
     for effect in &turn.effects {
+        let Effect::EraseWords { provider_message_id } = effect else { continue };
         on!(&mut *tx, |connection, D| {
-            match effect {
-                Effect::OptOut => {
-                    sqlx::query("UPDATE contacts SET opted_out_at = coalesce(opted_out_at, $1) WHERE id = $2")
-                        .bind(Ts(turn.finished_at))
-                        .bind(turn.contact_id.0)
-                        .execute(connection)
-                        .await?
-                }
-                Effect::OptIn => {
-                    sqlx::query("UPDATE contacts SET opted_out_at = NULL WHERE id = $1")
-                        .bind(turn.contact_id.0)
-                        .execute(connection)
-                        .await?
-                }
-                Effect::EraseWords { provider_message_id } => {
-                    sqlx::query(
-                        "UPDATE inbound_messages SET text = NULL, payload = $1
-                         WHERE conversation_id = $2 AND phone_number_id =
-                             (SELECT phone_number_id FROM conversations WHERE id = $2)
-                           AND provider_message_id = $3",
-                    )
-                    .bind(Json(serde_json::json!({ "revoked": true })))
-                    .bind(turn.conversation_id.0)
-                    .bind(provider_message_id)
-                    .execute(connection)
-                    .await?
-                }
-            };
+            sqlx::query(
+                "UPDATE inbound_messages SET text = NULL, payload = $1
+                 WHERE conversation_id = $2 AND phone_number_id =
+                     (SELECT phone_number_id FROM conversations WHERE id = $2)
+                   AND provider_message_id = $3",
+            )
+            .bind(Json(serde_json::json!({ "revoked": true })))
+            .bind(turn.conversation_id.0)
+            .bind(provider_message_id)
+            .execute(connection)
+            .await?;
         });
     }
     Ok(())

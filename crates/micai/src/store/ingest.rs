@@ -8,16 +8,17 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::consent;
 use super::db::Tx;
 use super::error::StoreError;
 use super::familiar::{self, AsOf, FamiliarPeople};
 use super::identity::{IdentityBook, IdentityWrites};
 use super::lane::Verb;
-use super::people::{People, load_conversations, load_people, write_people, write_preferences};
+use super::people::{People, load_conversations, load_people, write_people};
 use super::script::{Cell, Kind, Question, Rows, Script};
 use super::{statuses, template_writes};
 use crate::domain::contact::{Address, Person};
-use crate::domain::inbound::{InboundState, NewInbound, WebhookFacts};
+use crate::domain::inbound::{InboundState, NewInbound, NewPreference, WebhookFacts};
 use crate::ids::{ContactId, ConversationId, Ids};
 
 /// A webhook that waits for its commit.
@@ -105,6 +106,10 @@ impl Ingest {
             .flat_map(|webhook| webhook.facts.statuses.iter().map(|status| (status, webhook.received_at)))
             .collect();
         let located = statuses::locate(tx, &self.ids, &statuses).await?;
+        let refusals = statuses::marketing_refusals(&located);
+        if !refusals.is_empty() {
+            tx.together().await?;
+        }
         let mut script = Script::default();
         if let Some(as_of) = placed.from_memory {
             script.only_while(as_of.guard());
@@ -116,6 +121,7 @@ impl Ingest {
         self.insert_raw_events(&mut script, webhooks);
         let mut answers = script.run(tx).await.inspect_err(|_| self.familiar.forget())?;
         template_writes::apply_news(tx, &self.ids, &template_news, now).await?;
+        consent::note_refusals(tx, &self.ids, &refusals, now).await?;
         credit(&mut receipts, &placed.messages, &answers.of(messages));
         let wake_sends = answers.of(released).into_iter().chain(answers.of(waiting)).map(ConversationId);
         if let Some(first) = receipts.first_mut() {
@@ -147,11 +153,11 @@ impl Ingest {
         let mut conversations = known.conversations;
         if writes.touch_known() || !preferences.is_empty() {
             tx.together().await?;
-            write_people(tx, &writes, now).await?;
+            write_people(tx, &self.ids, &writes, now).await?;
             if writes.change_who_is_who() {
                 familiar::note_change(tx, self.ids.uuid(now)).await?;
             }
-            write_preferences(tx, &preferences, now).await?;
+            consent::note_preferences(tx, &self.ids, &preferences, now).await?;
             if !writes.merges.is_empty() {
                 conversations = load_conversations(tx, contacts.iter().copied().flatten()).await?;
             }
@@ -160,6 +166,8 @@ impl Ingest {
         let mut people = People::new(writes, conversations);
         let mut messages = Vec::with_capacity(arrivals.len());
         for ((arrival, contact), knew) in arrivals.iter().zip(contacts).zip(knew) {
+            // A blocked contact's messages are recorded and get no turn. Memory knows no blocked ones.
+            let is_blocked = contact.is_some_and(|contact| known.blocked.contains(&contact));
             let conversation_id = match (arrival.familiar, contact) {
                 (Some(conversation), _) => {
                     people.familiar(conversation, arrival.opened_at());
@@ -171,19 +179,35 @@ impl Ingest {
                 (None, None) => continue,
             };
             let Arrival { webhook, received_at, message, .. } = *arrival;
-            if let (true, Some(as_of), Some(contact)) = (knew, as_of, contact)
+            if let (true, Some(as_of), Some(contact)) = (knew && !is_blocked, as_of, contact)
                 && people.known_conversation(contact, &message.phone_number_id) == Some(conversation_id)
             {
                 self.familiar.remember(as_of, message, conversation_id);
             }
-            messages.push(Placed { webhook, received_at, message, conversation_id, id: self.ids.uuid(received_at) });
+            let state = match message.state {
+                InboundState::Pending if is_blocked => InboundState::Noted,
+                state => state,
+            };
+            messages.push(Placed {
+                webhook,
+                received_at,
+                message,
+                conversation_id,
+                id: self.ids.uuid(received_at),
+                state,
+            });
         }
         let from_memory = as_of.filter(|_| arrivals.iter().any(|arrival| arrival.familiar.is_some()));
         Ok(Placement { messages, people, from_memory })
     }
 
     /// Goes through the webhooks in their order: whom each message is from, and what statuses and preferences teach.
-    fn meet(&self, book: &mut IdentityBook<'_>, webhooks: &[Webhook], arrivals: &[Arrival<'_>]) -> Met {
+    fn meet<'a>(
+        &self,
+        book: &mut IdentityBook<'_>,
+        webhooks: &'a [Webhook],
+        arrivals: &[Arrival<'_>],
+    ) -> Met<'a> {
         let mut met = Met::default();
         let mut arrivals = arrivals.iter().peekable();
         for (position, webhook) in webhooks.iter().enumerate() {
@@ -201,7 +225,7 @@ impl Ingest {
                 }
             }
             for preference in &webhook.facts.preferences {
-                met.preferences.push((book.resolve(&preference.person), preference.marketing_stopped));
+                met.preferences.push((book.resolve(&preference.person), preference));
             }
         }
         met
@@ -254,6 +278,7 @@ struct Placed<'a> {
     message: &'a NewInbound,
     conversation_id: ConversationId,
     id: Uuid,
+    state: InboundState,
 }
 
 /// A message that is to be placed.
@@ -289,11 +314,11 @@ fn arrivals(webhooks: &[Webhook]) -> Vec<Arrival<'_>> {
 
 /// Whom a batch is about.
 #[derive(Default)]
-struct Met {
+struct Met<'a> {
     /// Of each message; none for somebody familiar.
     contacts: Vec<Option<ContactId>>,
-    /// Whether somebody wants no marketing any more.
-    preferences: Vec<(ContactId, bool)>,
+    /// What somebody wants to hear.
+    preferences: Vec<(ContactId, &'a NewPreference)>,
 }
 
 /// The addresses whose rows decide who is who in a batch.
@@ -358,7 +383,7 @@ fn insert_messages<'a>(script: &mut Script<'a>, placed: &[Placed<'a>]) -> Result
             (&message.reply_to.value).into(),
             message.sent_at.unwrap_or(one.received_at).into(),
             one.received_at.into(),
-            message.state.as_str().into(),
+            one.state.as_str().into(),
         ]);
     }
     let rows = script.batch(rows);
@@ -378,7 +403,7 @@ fn credit(receipts: &mut [IngestReceipt], placed: &[Placed<'_>], new: &HashSet<U
     for one in placed.iter().filter(|one| new.contains(&one.id)) {
         let Some(receipt) = receipts.get_mut(one.webhook) else { continue };
         receipt.new_messages += 1;
-        if one.message.state == InboundState::Pending && !receipt.wake_turns.contains(&one.conversation_id) {
+        if one.state == InboundState::Pending && !receipt.wake_turns.contains(&one.conversation_id) {
             receipt.wake_turns.push(one.conversation_id);
         }
     }

@@ -8,6 +8,7 @@ mod alerts;
 mod audit;
 mod budgets;
 mod checkpoint;
+mod consent;
 mod contacts;
 mod conversations;
 mod db;
@@ -45,7 +46,7 @@ pub use agents::{AgentRow, AgentWithRules, DeleteAgent};
 pub use alerts::AlertView;
 pub use audit::AuditView;
 pub use budgets::{BudgetSnapshot, BudgetView, SaveBudget};
-pub use contacts::BindOutcome;
+pub use contacts::{BindOutcome, CONSENT_HISTORY_MAX, ConsentView, ContactDetail, ContactView, IdentityView};
 pub use conversations::{ConversationView, MessageView, Timeline, TranscriptEntry};
 pub use db::Location;
 pub use error::StoreError;
@@ -89,6 +90,7 @@ pub struct Store {
     clock: SharedClock,
     lanes: Arc<Lanes>,
     budgets: Arc<budgets::BudgetCache>,
+    pause_cache: Arc<pauses::PauseCache>,
 }
 
 struct Lanes {
@@ -119,8 +121,8 @@ impl Store {
         let mut yard = Yard::new(db.clone());
         let lanes = Lanes {
             ingest: (0..ingest_lanes).map(|_| yard.lane(ingest, ingest_verb())).collect(),
-            settle: yard.lane(work, settle::SettleVerb),
-            finish: yard.lane(work, finish::FinishVerb),
+            settle: yard.lane(work, settle::SettleVerb { ids: ids.clone() }),
+            finish: yard.lane(work, finish::FinishVerb { ids: ids.clone() }),
             claim: yard.lane(work, turns::ClaimVerb),
             next: yard.lane(work, outbox::NextVerb),
             refuse: yard.lane(work, outbox::RefuseVerb),
@@ -128,7 +130,7 @@ impl Store {
             begin: yard.lane(work, outbox::BeginVerb),
         };
         yard.start()?;
-        Ok(Self { db, ids, clock, lanes: Arc::new(lanes), budgets: Arc::default() })
+        Ok(Self { db, ids, clock, lanes: Arc::new(lanes), budgets: Arc::default(), pause_cache: Arc::default() })
     }
 
     /// Closes the pools; verbs under way end with [`StoreError::Unavailable`].

@@ -12,11 +12,14 @@ use super::db::{Ts, Tx, read, row};
 use super::error::StoreError;
 use super::lane::Verb;
 use super::script::{Cell, Kind, Rows, Script};
+use super::settle::Settle;
 use crate::domain::agent::AgentId;
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::outbound::{
-    AttemptOutcome, MessageBody, NextSend, Refusal, SendCandidate, SendError, SendState, Settlement,
+    MessageBody, NextSend, Refusal, SendCandidate, SendState, Settlement,
 };
+use crate::domain::pause::PauseKey;
+use crate::domain::template::TemplateUse;
 use crate::ids::{ContactId, ConversationId, OutboundId};
 
 /// Rows at the head of an outbox that decide what is next.
@@ -175,6 +178,8 @@ row! {
         ignores_opt_out: bool,
         last_inbound_at: Option<Ts>,
         opted_out_at: Option<Ts>,
+        marketing_stopped_at: Option<Ts>,
+        blocked_at: Option<Ts>,
     }
 }
 
@@ -215,8 +220,7 @@ fn heads_sql(tx: &Tx) -> String {
     format!(
         "SELECT o.conversation_id, o.id, c.contact_id, o.agent_id, o.phone_number_id, o.to_kind, o.to_value, o.body,
                 o.template, o.needs_template, o.state, o.attempts, o.attempts_before, o.tried_since, o.not_before,
-                o.sending_at, o.ignores_opt_out,
-                c.last_inbound_at, p.opted_out_at
+                o.sending_at, o.ignores_opt_out, c.last_inbound_at, p.opted_out_at, p.marketing_stopped_at, p.blocked_at
          FROM {heads} ORDER BY o.conversation_id, o.id"
     )
 }
@@ -258,6 +262,8 @@ fn read_candidate(conversation_id: ConversationId, row: HeadRow) -> Result<SendC
         template: row.template.map(|template| template.0),
         last_inbound_at: row.last_inbound_at.map(|at| at.0),
         opted_out_at: row.opted_out_at.map(|at| at.0),
+        marketing_stopped_at: row.marketing_stopped_at.map(|at| at.0),
+        blocked_at: row.blocked_at.map(|at| at.0),
     })
 }
 

@@ -73,7 +73,7 @@ impl Store {
     /// What is paused now, at most two seconds old.
     pub async fn pause_snapshot(&self) -> Result<Arc<PauseSnapshot>, StoreError> {
         let now = self.clock.now();
-        if let Some((at, snapshot)) = &*self.pauses.held()
+        if let Some((at, snapshot)) = &*self.pause_cache.held()
             && (*at..*at + SignedDuration::from_secs(SNAPSHOT_SECONDS_MAX)).contains(&now)
         {
             return Ok(snapshot.clone());
@@ -81,7 +81,7 @@ impl Store {
         let pauses = self.load_pauses().await?;
         let pauses = pauses.into_iter().filter_map(|row| row.pause()).map(|pause| (pause.key.clone(), pause));
         let snapshot = Arc::new(PauseSnapshot(pauses.collect()));
-        *self.pauses.held() = Some((now, snapshot.clone()));
+        *self.pause_cache.held() = Some((now, snapshot.clone()));
         Ok(snapshot)
     }
 
@@ -124,7 +124,7 @@ impl Store {
             }
         }
         tx.commit().await?;
-        self.pauses.forget();
+        self.pause_cache.forget();
         Ok(true)
     }
 
@@ -140,7 +140,7 @@ impl Store {
         let entry = AuditEntry::new(AuditAction::PauseResumed, key, Some(before.state()), None);
         audit::record(&mut tx, &self.ids, actor, entry, now).await?;
         tx.commit().await?;
-        self.pauses.forget();
+        self.pause_cache.forget();
         Ok(true)
     }
 
@@ -183,7 +183,7 @@ impl Store {
             ended = true;
         }
         if ended {
-            self.pauses.forget();
+            self.pause_cache.forget();
         }
         let subjects: Vec<SubjectRow> = read!(&self.db, |pool, D| {
             sqlx::query_as(

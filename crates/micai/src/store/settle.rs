@@ -1,14 +1,18 @@
 //! The outcome of a call becomes the state of its row, and the attempt is written down.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
+use super::consent::{self, MarketingRefusal};
 use super::db::Tx;
 use super::error::StoreError;
 use super::lane::Verb;
 use super::outbox::{Moved, hold, keep_holds, pause_holds, waiting_beside};
 use super::script::{Cell, Kind, Rows, Script};
 use crate::domain::outbound::{AttemptOutcome, SendError, SendState, Settlement};
+use crate::ids::Ids;
 
 /// The outcome of a call, with the time of writing.
 pub(super) struct Settle {
@@ -16,11 +20,13 @@ pub(super) struct Settle {
     pub now: Timestamp,
 }
 
-pub(super) struct SettleVerb;
+pub(super) struct SettleVerb {
+    pub ids: Arc<Ids>,
+}
 
 impl Verb<Settle, Moved> for SettleVerb {
     fn run<'a>(&'a self, tx: &'a mut Tx, items: &'a [Settle]) -> BoxFuture<'a, Result<Vec<Moved>, StoreError>> {
-        Box::pin(settle(tx, items))
+        Box::pin(settle_and_note(tx, &self.ids, items))
     }
 }
 
@@ -48,7 +54,35 @@ fn written(settle: &Settle) -> Written<'_> {
         AttemptOutcome::Unknown { error } => (SendState::Unknown, None, None, Some(error)),
     };
     let needs_template = matches!(settle.settlement.outcome, AttemptOutcome::NeedsTemplate { .. });
-    Written { settlement: &settle.settlement, state, not_before, provider_message_id, error, needs_template, at: settle.now }
+    Written {
+        settlement: &settle.settlement,
+        state,
+        not_before,
+        provider_message_id,
+        error,
+        needs_template,
+        at: settle.now,
+    }
+}
+
+/// Settles, and notes for those people that they want no marketing of whom WhatsApp says so.
+async fn settle_and_note(tx: &mut Tx, ids: &Ids, settlements: &[Settle]) -> Result<Vec<Moved>, StoreError> {
+    let refusals: Vec<MarketingRefusal> = settlements
+        .iter()
+        .filter_map(|settle| {
+            let AttemptOutcome::Failed { error } = &settle.settlement.outcome else { return None };
+            let settlement = &settle.settlement;
+            MarketingRefusal::of(Some(error), settlement.conversation_id, settlement.outbound_id, settle.now)
+        })
+        .collect();
+    if !refusals.is_empty() {
+        tx.together().await?;
+    }
+    let moved = settle(tx, settlements).await?;
+    if let Some(now) = settlements.iter().map(|settle| settle.now).max() {
+        consent::note_refusals(tx, ids, &refusals, now).await?;
+    }
+    Ok(moved)
 }
 
 async fn settle(tx: &mut Tx, settlements: &[Settle]) -> Result<Vec<Moved>, StoreError> {

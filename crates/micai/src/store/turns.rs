@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
+use super::consent;
 use super::db::{Lenient, Ts, Tx, on, read, row};
 use super::error::StoreError;
 use super::finish::UNFLUSHED;
@@ -110,6 +112,9 @@ row! {
         lease_token: i64,
         mode: String,
         opted_out_at: Lenient<Option<Ts>>,
+        marketing_stopped_at: Lenient<Option<Ts>>,
+        marketing_stopped_by: Lenient<Option<String>>,
+        blocked_at: Lenient<Option<Ts>>,
         agent_id: String,
         agent_version: i64,
         id: Uuid,
@@ -117,6 +122,7 @@ row! {
         kind: Lenient<String>,
         nature: Lenient<String>,
         text: Lenient<Option<String>>,
+        tap: Lenient<Option<Json<serde_json::Value>>>,
         target_provider_message_id: Lenient<Option<String>>,
         reply_to_kind: Lenient<String>,
         reply_to: Lenient<String>,
@@ -227,9 +233,10 @@ fn claimed_sql(tx: &Tx) -> String {
     });
     format!(
         "SELECT m.conversation_id, m.id, m.provider_message_id, m.kind, m.nature, m.text,
+             CASE WHEN m.nature = 'tap' THEN m.payload END AS tap,
              m.target_provider_message_id, m.reply_to_kind, m.reply_to, m.sent_at, m.received_at, m.failures,
-             c.contact_id, c.lease_token, c.mode, p.opted_out_at, a.id AS agent_id, a.version AS agent_version,
-             {revoked} AS revoked, {edited} AS edited
+             c.contact_id, c.lease_token, c.mode, p.opted_out_at, p.marketing_stopped_at, p.marketing_stopped_by,
+             p.blocked_at, a.id AS agent_id, a.version AS agent_version, {revoked} AS revoked, {edited} AS edited
          FROM {waiting}
          JOIN conversations c ON c.id = m.conversation_id
          JOIN contacts p ON p.id = c.contact_id
@@ -255,6 +262,7 @@ fn read_pending(row: ClaimedRow) -> Result<PendingMessage, String> {
         kind: row.kind.0?,
         nature: MessageNature::parse(&nature).ok_or_else(|| format!("message nature is {nature:?}"))?,
         text: row.text.0?,
+        tapped: row.tap.0?.and_then(|tap| tapped(&tap.0)),
         target_provider_message_id: row.target_provider_message_id.0?,
         reply_to: Address {
             kind: AddressKind::parse(&kind).ok_or_else(|| format!("address kind is {kind:?}"))?,
@@ -268,14 +276,25 @@ fn read_pending(row: ClaimedRow) -> Result<PendingMessage, String> {
     })
 }
 
+/// What a tapped button or row carries, in a message as it came.
+fn tapped(message: &serde_json::Value) -> Option<String> {
+    let reply = &message["interactive"];
+    let carried = [&message["button"]["payload"], &reply["button_reply"]["id"], &reply["list_reply"]["id"]];
+    carried.into_iter().find_map(|value| value.as_str()).map(str::to_owned)
+}
+
 /// A claim without its messages. If its own columns cannot be read, none of its messages can: see [`read_pending`].
 fn begin_claim(row: &ClaimedRow) -> Claim {
+    let instant = |column: &Lenient<Option<Ts>>| column.0.as_ref().ok().copied().flatten().map(|at| at.0);
+    let stopped_by = row.marketing_stopped_by.0.as_ref().ok().and_then(|by| by.as_deref());
     Claim {
         conversation_id: ConversationId(row.conversation_id),
         contact_id: ContactId(row.contact_id),
         lease_token: row.lease_token,
         mode: ConversationMode::parse(&row.mode).unwrap_or(ConversationMode::Paused),
-        opted_out_at: row.opted_out_at.0.as_ref().ok().copied().flatten().map(|at| at.0),
+        opted_out_at: instant(&row.opted_out_at),
+        marketing_stopped_by: instant(&row.marketing_stopped_at).map(|_| consent::stopped_by(stopped_by)),
+        blocked_at: instant(&row.blocked_at),
         agent_id: AgentId(row.agent_id.clone()),
         agent_version: row.agent_version,
         pending: Vec::new(),

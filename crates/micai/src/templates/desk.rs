@@ -115,10 +115,7 @@ impl TemplateDesk {
             phone_number_id: phone_number_id.to_owned(),
             to: Address { kind: AddressKind::Phone, value: NOBODY.to_owned() },
             body: MessageBody::Template { template: Box::new(filled.clone()), text: None },
-            attempts: 0,
-            ignores_opt_out: false,
-            last_inbound_at: None,
-            opted_out_at: None,
+            ..SendCandidate::blank()
         });
         if let Some(body) = request.get_mut("body").and_then(Value::as_object_mut) {
             body.remove("to");

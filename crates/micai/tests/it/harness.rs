@@ -226,6 +226,9 @@ pub fn settings(database: &std::path::Path, api_url: &str, changes: &[(&str, &st
         ("outbound_reply_enabled", "true".to_owned()),
         ("require_invoke_prefix", "false".to_owned()),
         ("sweep_interval_seconds", "1".to_owned()),
+        // Stories about something else do not wait for paces.
+        ("number_messages_per_second", "0".to_owned()),
+        ("pair_seconds", "0".to_owned()),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))

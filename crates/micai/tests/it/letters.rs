@@ -20,7 +20,7 @@ pub fn fault(on: FaultOn, kind: FaultKind) -> FaultSpec {
 
 /// A platform that gives up at the first refusal.
 pub async fn impatient() -> Stage {
-    Stage::with(&[("send_retries_max", "0")]).await
+    Stage::with(&[("queue_max_attempts", "1")]).await
 }
 
 impl Stage {

@@ -4,6 +4,7 @@
 mod alerts;
 mod audit;
 mod chat;
+mod consent;
 mod cost;
 mod crash;
 mod database;

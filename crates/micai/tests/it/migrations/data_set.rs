@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use micai::clock::Clock as _;
 use micai::domain::agent::AgentId;
 use micai::domain::audit::Actor;
+use micai::domain::consent::{ConsentCategory, ConsentChange, ConsentSource};
 use micai::domain::contact::{AddressKind, Person};
 use micai::domain::inbound::{RawEvent, WebhookFacts};
 use micai::domain::outbound::{AttemptOutcome, DeliveryStatus, MessageBody, NextSend, Refusal, SendError, SendState};
@@ -114,7 +115,8 @@ async fn fill(world: &World) {
     let stopped = world.say("in-6", "4915550006", "STOP").await;
     let claim = world.store.claim(stopped, LEASE_SECONDS).await.unwrap().unwrap();
     let mut turn = world.turn(&claim, &[]);
-    turn.effects.push(Effect::OptOut);
+    let change = ConsentChange::new(ConsentCategory::All, true, ConsentSource::Word, json!({ "word": "stop" }));
+    turn.effects.push(Effect::Consent { change, provider_message_id: "in-6".into() });
     world.store.finish(turn).await.unwrap();
 
     assert!(
