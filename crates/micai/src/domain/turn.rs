@@ -28,6 +28,37 @@ pub struct Claim {
     pub agent_version: i64,
     /// What waits, oldest first.
     pub pending: Vec<PendingMessage>,
+    /// What waits as well and cannot be read.
+    pub unreadable: Vec<UnreadableMessage>,
+}
+
+/// A message that waits and of which this program cannot make sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableMessage {
+    /// Its row.
+    pub id: InboundId,
+    /// What cannot be read.
+    pub detail: String,
+}
+
+/// The most characters of what a failed turn says.
+const TURN_ERROR_CHARACTERS_MAX: usize = 1_000;
+
+/// Why a turn failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnError {
+    /// A stable word: `unreadable`, `turn_refused`, `turn_panicked`, `agent_unreadable` or `turn_failed`.
+    pub reason: String,
+    /// What happened.
+    pub detail: String,
+}
+
+impl TurnError {
+    /// A reason and what happened, which is cut to its bound.
+    pub fn new(reason: &str, detail: &str) -> Self {
+        let detail = detail.chars().filter(|letter| *letter != '\0').take(TURN_ERROR_CHARACTERS_MAX).collect();
+        Self { reason: reason.to_owned(), detail }
+    }
 }
 
 /// A change that a turn asks for beside its replies.

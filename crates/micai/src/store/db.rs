@@ -399,3 +399,23 @@ impl<'r> Decode<'r, Sqlite> for Ts {
         Ok(Self(jiff::Timestamp::from_microsecond(<i64 as Decode<Sqlite>>::decode(value)?)?))
     }
 }
+
+/// A column that may hold what this program cannot read. Its row is read all the same, so that it does not stand in the way of
+/// others; the error says what is wrong.
+pub(crate) struct Lenient<T>(pub Result<T, String>);
+
+impl<D: sqlx::Database, T: Type<D>> Type<D> for Lenient<T> {
+    fn type_info() -> D::TypeInfo {
+        T::type_info()
+    }
+
+    fn compatible(info: &D::TypeInfo) -> bool {
+        T::compatible(info)
+    }
+}
+
+impl<'r, D: sqlx::Database, T: Decode<'r, D>> Decode<'r, D> for Lenient<T> {
+    fn decode(value: D::ValueRef<'r>) -> Result<Self, BoxDynError> {
+        Ok(Self(T::decode(value).map_err(|error| error.to_string())))
+    }
+}

@@ -11,6 +11,7 @@ mod contacts;
 mod conversations;
 mod db;
 mod error;
+mod failures;
 mod identity;
 mod ingest;
 mod lane;

@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
-use super::db::{Ts, Tx, on, read, row};
+use super::db::{Lenient, Ts, Tx, on, read, row};
 use super::error::StoreError;
 use super::lane::Verb;
 use super::script::{Cell, Kind, Question, Rows, Script};
@@ -17,13 +17,11 @@ use crate::domain::contact::{Address, AddressKind};
 use crate::domain::conversation::ConversationMode;
 use crate::domain::inbound::{MessageNature, PendingMessage};
 use crate::domain::outbound::SendState;
-use crate::domain::turn::{Claim, Effect, FinishOutcome, FinishedTurn};
+use crate::domain::turn::{Claim, Effect, FinishOutcome, FinishedTurn, UnreadableMessage};
 use crate::ids::{ContactId, ConversationId, InboundId};
 
 /// Messages that one turn takes; the rest follows in the next.
 const TURN_MESSAGES_MAX: i64 = 20;
-/// Turns over the same message that may fail before it is put aside as dead.
-const TURN_FAILURES_MAX: i32 = 5;
 
 pub(super) struct ClaimRequest {
     pub conversation_id: ConversationId,
@@ -70,38 +68,6 @@ impl Store {
         });
         tx.commit().await?;
         Ok(changed > 0)
-    }
-
-    /// Notes that a turn over the claimed messages failed and gives the lease back. A message whose turns have failed
-    /// five times is put aside as dead, so that it does not stand in the way of the next ones.
-    pub async fn fail_turn(&self, claim: &Claim, error: &str) -> Result<(), StoreError> {
-        let mut tx = self.db.begin().await?;
-        let held = on!(&mut tx, |connection, D| {
-            sqlx::query("UPDATE conversations SET lease_until = NULL WHERE id = $1 AND lease_token = $2")
-                .bind(claim.conversation_id.0)
-                .bind(claim.lease_token)
-                .execute(connection)
-                .await?
-                .rows_affected()
-        });
-        if held > 0 {
-            for message in &claim.pending {
-                on!(&mut tx, |connection, D| {
-                    sqlx::query(
-                        "UPDATE inbound_messages SET failures = failures + 1, error = $1,
-                             state = CASE WHEN failures + 1 >= $2 THEN 'dead' ELSE state END
-                         WHERE conversation_id = $3 AND id = $4 AND state = 'pending'",
-                    )
-                    .bind(Json(error))
-                    .bind(TURN_FAILURES_MAX)
-                    .bind(claim.conversation_id.0)
-                    .bind(message.id.0)
-                    .execute(connection)
-                    .await?;
-                });
-            }
-        }
-        tx.commit().await
     }
 
     /// Conversations behind `after` with messages that arrived before `arrived_before` and still wait, where nobody holds
@@ -156,19 +122,19 @@ row! {
         contact_id: Uuid,
         lease_token: i64,
         mode: String,
-        opted_out_at: Option<Ts>,
+        opted_out_at: Lenient<Option<Ts>>,
         agent_id: String,
         agent_version: i64,
         id: Uuid,
-        provider_message_id: String,
-        kind: String,
-        nature: String,
-        text: Option<String>,
-        target_provider_message_id: Option<String>,
-        reply_to_kind: String,
-        reply_to: String,
-        sent_at: Ts,
-        received_at: Ts,
+        provider_message_id: Lenient<String>,
+        kind: Lenient<String>,
+        nature: Lenient<String>,
+        text: Lenient<Option<String>>,
+        target_provider_message_id: Lenient<Option<String>>,
+        reply_to_kind: Lenient<String>,
+        reply_to: Lenient<String>,
+        sent_at: Lenient<Ts>,
+        received_at: Lenient<Ts>,
         failures: i32,
         revoked: bool,
         edited: bool,
@@ -184,11 +150,11 @@ async fn claim(tx: &mut Tx, requests: &[ClaimRequest]) -> Result<Vec<Option<Clai
     let rows: Vec<ClaimedRow> = rows.fetch(tx, &sql).await?;
     let mut claims: HashMap<Uuid, Claim> = HashMap::new();
     for row in rows {
-        match claims.get_mut(&row.conversation_id) {
-            Some(claim) => claim.pending.push(read_pending(row)?),
-            None => {
-                claims.insert(row.conversation_id, read_claim(row)?);
-            }
+        let claim = claims.entry(row.conversation_id).or_insert_with(|| begin_claim(&row));
+        let id = InboundId(row.id);
+        match read_pending(row) {
+            Ok(message) => claim.pending.push(message),
+            Err(detail) => claim.unreadable.push(UnreadableMessage { id, detail }),
         }
     }
     Ok(requests.iter().map(|request| claims.remove(&request.conversation_id.0)).collect())
@@ -270,40 +236,44 @@ fn claimed_sql(tx: &Tx) -> String {
     )
 }
 
-fn read_pending(row: ClaimedRow) -> Result<PendingMessage, StoreError> {
-    let nature =
-        MessageNature::parse(&row.nature).ok_or_else(|| StoreError::unreadable("message nature", &row.nature))?;
-    let kind = AddressKind::parse(&row.reply_to_kind)
-        .ok_or_else(|| StoreError::unreadable("address kind", &row.reply_to_kind))?;
+/// A message as a turn sees it, or what about it or its conversation cannot be read.
+fn read_pending(row: ClaimedRow) -> Result<PendingMessage, String> {
+    let nature = row.nature.0?;
+    let kind = row.reply_to_kind.0?;
+    ConversationMode::parse(&row.mode).ok_or_else(|| format!("conversation mode is {:?}", row.mode))?;
+    row.opted_out_at.0?;
     Ok(PendingMessage {
         id: InboundId(row.id),
-        provider_message_id: row.provider_message_id,
-        kind: row.kind,
-        nature,
-        text: row.text,
-        target_provider_message_id: row.target_provider_message_id,
-        reply_to: Address { kind, value: row.reply_to },
-        sent_at: row.sent_at.0,
-        received_at: row.received_at.0,
+        provider_message_id: row.provider_message_id.0?,
+        kind: row.kind.0?,
+        nature: MessageNature::parse(&nature).ok_or_else(|| format!("message nature is {nature:?}"))?,
+        text: row.text.0?,
+        target_provider_message_id: row.target_provider_message_id.0?,
+        reply_to: Address {
+            kind: AddressKind::parse(&kind).ok_or_else(|| format!("address kind is {kind:?}"))?,
+            value: row.reply_to.0?,
+        },
+        sent_at: row.sent_at.0?.0,
+        received_at: row.received_at.0?.0,
         revoked: row.revoked,
         edited: row.edited,
         failures: row.failures,
     })
 }
 
-fn read_claim(row: ClaimedRow) -> Result<Claim, StoreError> {
-    let mode =
-        ConversationMode::parse(&row.mode).ok_or_else(|| StoreError::unreadable("conversation mode", &row.mode))?;
-    Ok(Claim {
+/// A claim without its messages. If its own columns cannot be read, none of its messages can: see [`read_pending`].
+fn begin_claim(row: &ClaimedRow) -> Claim {
+    Claim {
         conversation_id: ConversationId(row.conversation_id),
         contact_id: ContactId(row.contact_id),
         lease_token: row.lease_token,
-        mode,
-        opted_out_at: row.opted_out_at.map(|at| at.0),
+        mode: ConversationMode::parse(&row.mode).unwrap_or(ConversationMode::Paused),
+        opted_out_at: row.opted_out_at.0.as_ref().ok().copied().flatten().map(|at| at.0),
         agent_id: AgentId(row.agent_id.clone()),
         agent_version: row.agent_version,
-        pending: vec![read_pending(row)?],
-    })
+        pending: Vec::new(),
+        unreadable: Vec::new(),
+    }
 }
 
 async fn finish(tx: &mut Tx, turns: &[FinishedTurn]) -> Result<Vec<FinishOutcome>, StoreError> {

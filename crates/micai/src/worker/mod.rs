@@ -3,9 +3,12 @@
 mod agents;
 pub mod sweeper;
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,8 +17,8 @@ use crate::agent::triggers::Gate;
 use crate::agent::turn::{TurnInput, TurnOutcome, run_turn};
 use crate::clock::SharedClock;
 use crate::domain::outbound::{NewOutbound, reply_key};
-use crate::domain::turn::{Claim, FinishOutcome, FinishedTurn};
-use crate::ids::{ConversationId, Ids};
+use crate::domain::turn::{Claim, FinishOutcome, FinishedTurn, TurnError, UnreadableMessage};
+use crate::ids::{ConversationId, Ids, InboundId};
 use crate::queue::{Topic, WakeQueue, dispatch};
 use crate::store::{Store, StoreError};
 use agents::AgentCache;
@@ -77,7 +80,7 @@ impl Worker {
 
     /// Takes the turns that wait in one conversation.
     async fn serve(&self, conversation: ConversationId, stop: &CancellationToken) {
-        let claim = match self.store.claim(conversation, self.limits.lease_seconds).await {
+        let mut claim = match self.store.claim(conversation, self.limits.lease_seconds).await {
             Ok(Some(claim)) => claim,
             Ok(None) => return,
             Err(error) => return self.try_later(conversation, &error),
@@ -87,17 +90,31 @@ impl Worker {
             self.give_back(&claim).await;
             return;
         }
-        if let Err(error) = self.take(&claim).await {
-            match error.is_transient() {
-                true => self.try_later(conversation, &error),
-                false => self.fail(&claim, &error.to_string()).await,
-            }
+        if !claim.unreadable.is_empty() {
+            let fault = |one: &UnreadableMessage| (one.id, TurnError::new("unreadable", &one.detail));
+            let faults: Vec<_> = claim.unreadable.iter().map(fault).collect();
+            self.fail(&claim, &faults, claim.pending.is_empty()).await;
         }
+        if claim.pending.is_empty() {
+            return;
+        }
+        isolate(&mut claim);
+        // A panic is a fault of ours in one turn; without this, its lease would run out and it would panic again for ever.
+        let taken = AssertUnwindSafe(self.take(&claim)).catch_unwind().await;
+        let error = match taken {
+            Ok(Ok(())) => return,
+            Ok(Err(Trouble::Database(error))) => return self.try_later(conversation, &error),
+            Ok(Err(Trouble::Turn(error))) => error,
+            Err(panic) => TurnError::new("turn_panicked", panic_words(panic.as_ref())),
+        };
+        let faults: Vec<_> = claim.pending.iter().map(|message| (message.id, error.clone())).collect();
+        self.fail(&claim, &faults, true).await;
     }
 
-    async fn take(&self, claim: &Claim) -> Result<(), StoreError> {
+    async fn take(&self, claim: &Claim) -> Result<(), Trouble> {
         let started_at = self.clock.now();
-        let agent = self.agents.get(&claim.agent_id, claim.agent_version).await?;
+        let agent = self.agents.get(&claim.agent_id, claim.agent_version).await;
+        let agent = agent.map_err(|error| Trouble::of(error, "agent_unreadable"))?;
         let outcome = run_turn(&TurnInput {
             agent: &agent,
             gate: &self.gate,
@@ -109,13 +126,14 @@ impl Worker {
         });
         let turn = self.finished(claim, outcome, started_at);
         let has_replies = !turn.replies.is_empty();
-        match self.finish(turn).await? {
+        match self.finish(turn).await.map_err(|error| Trouble::of(error, "turn_refused"))? {
             FinishOutcome::Finished { more_pending } => {
                 crate::crash::point("finish");
                 if has_replies {
                     self.queue.announce(Topic::Send, &[claim.conversation_id]);
                 }
-                if more_pending {
+                // What cannot be read waits on, and has its next try announced already.
+                if more_pending && claim.unreadable.is_empty() {
                     self.queue.announce(Topic::Turn, &[claim.conversation_id]);
                 }
             }
@@ -173,12 +191,20 @@ impl Worker {
         }
     }
 
-    async fn fail(&self, claim: &Claim, error: &str) {
-        tracing::error!(error, conversation = %claim.conversation_id, "a turn failed");
-        match self.store.fail_turn(claim, error).await {
-            Ok(()) => self.queue.announce_at(Topic::Turn, claim.conversation_id, self.later()),
-            Err(error) => tracing::error!(%error, "the failure could not be noted; the lease runs out"),
+    async fn fail(&self, claim: &Claim, faults: &[(InboundId, TurnError)], is_over: bool) {
+        let conversation = claim.conversation_id;
+        for (message, error) in faults {
+            tracing::error!(%conversation, %message, reason = error.reason, detail = error.detail, "a turn failed");
         }
+        match self.store.fail_turn(claim, faults, is_over).await {
+            Ok(0) => {}
+            Ok(dead) => tracing::error!(%conversation, dead, "messages were put aside: see `micai dlq list`"),
+            Err(error) => {
+                tracing::error!(%error, %conversation, "the failure could not be noted; the lease runs out");
+                return;
+            }
+        }
+        self.queue.announce_at(Topic::Turn, conversation, self.later());
     }
 
     fn try_later(&self, conversation: ConversationId, error: &StoreError) {
@@ -189,4 +215,34 @@ impl Worker {
     fn later(&self) -> Timestamp {
         self.clock.now() + SignedDuration::from_secs(DATABASE_PAUSE_SECONDS)
     }
+}
+
+/// Why a turn came to nothing.
+enum Trouble {
+    /// The database cannot take it now.
+    Database(StoreError),
+    /// The turn itself: the same again would fail again.
+    Turn(TurnError),
+}
+
+impl Trouble {
+    fn of(error: StoreError, reason: &str) -> Self {
+        match error.is_transient() {
+            true => Self::Database(error),
+            false => Self::Turn(TurnError::new(reason, &error.to_string())),
+        }
+    }
+}
+
+/// After a failure each message has its turn alone, the oldest first: so the culprit is put aside by itself, and the others are
+/// answered.
+fn isolate(claim: &mut Claim) {
+    if claim.pending.iter().any(|message| message.failures > 0) {
+        claim.pending.truncate(1);
+    }
+}
+
+fn panic_words(panic: &(dyn Any + Send)) -> &str {
+    let words = panic.downcast_ref::<&str>().copied();
+    words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without words")
 }
