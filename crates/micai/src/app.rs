@@ -16,13 +16,15 @@ use tokio_util::task::TaskTracker;
 use crate::agent::triggers::Gate;
 use crate::clock::SharedClock;
 use crate::config::{Config, DatabaseUrl};
+use crate::domain::fate::UnknownRules;
 use crate::http::server::{Drained, ServerLimits};
+use crate::http::state::SendingRules;
 use crate::http::{HttpState, server};
 use crate::ids::Ids;
 use crate::ingest::Ingest;
 use crate::queue::{MemoryQueue, RedisQueue, RedisQueueSettings, UnheardQueue, WakeQueue};
 use crate::redis_link::RedisServer;
-use crate::sender::policy::Policy;
+use crate::sender::policy::{Policy, WINDOW_MARGIN_SECONDS};
 use crate::sender::reconcile::{self, ReconcileLimits};
 use crate::sender::{Sender, SenderLimits};
 use crate::shared::{InProcess, Shared, SharedRedis};
@@ -234,6 +236,7 @@ impl App {
             page_rows_max: config.page_rows_max,
             webhook_body_bytes_max: config.webhook_body_bytes_max,
             request_timeout: Duration::from_secs(config.http_request_timeout_seconds),
+            sending: sending_rules(config),
         });
         let listener = TcpListener::bind(config.bind)
             .await
@@ -293,6 +296,15 @@ async fn open_queue(
     let queue = RedisQueue::start(server.clone(), &settings, clock.clone(), StdRng::from_rng(chance)).await?;
     let shared = SharedRedis::start(server, &config.redis_prefix, StdRng::from_rng(chance)).await?;
     Ok((Arc::new(queue), Arc::new(shared)))
+}
+
+/// What the sender goes by, for those who foresee what it will do.
+pub fn sending_rules(config: &Config) -> SendingRules {
+    SendingRules {
+        outbound_enabled: config.outbound_reply_enabled,
+        window_seconds: i64::from(config.freeform_window_hours) * 3_600 - WINDOW_MARGIN_SECONDS,
+        unknown: UnknownRules { deadline_seconds: seconds(config.unknown_send_deadline_seconds), resends: true },
+    }
 }
 
 fn phone_number_id(config: &Config) -> String {

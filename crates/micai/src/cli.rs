@@ -1,5 +1,7 @@
 //! The command line.
 
+pub mod dlq;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +36,8 @@ pub enum Command {
     Scheduler,
     /// Bring the database schema up to date, or show how far it is.
     Migrate(MigrateArgs),
+    /// Look at dead letters, replay them or put them away. Works beside running processes.
+    Dlq(dlq::DlqArgs),
     /// Print the effective settings and where each comes from. Secrets are not shown.
     Config,
 }

@@ -13,6 +13,7 @@ pub mod domain;
 pub mod http;
 pub mod ids;
 pub mod ingest;
+pub mod letters;
 pub mod lock;
 pub mod queue;
 pub mod redis_link;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser;
 use micai::app::{Roles, chance, open_store};
-use micai::cli::{Cli, Command, MigrateAction};
+use micai::cli::{Cli, Command, MigrateAction, dlq};
 use micai::clock::SystemClock;
 use micai::config::Config;
 use micai::ids::Ids;
@@ -51,6 +51,7 @@ async fn command(command: &Command, config: &Config) -> anyhow::Result<()> {
         Command::Worker => serve(config, Roles::WORKER).await,
         Command::Scheduler => serve(config, Roles::SCHEDULER).await,
         Command::Migrate(args) => migrate(config, args.action()).await,
+        Command::Dlq(args) => dlq::run(args, config).await,
         Command::Config => Ok(()),
     }
 }

@@ -30,6 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("telemetry", &["config"]),
     ("lock", &["config"]),
+    ("letters", &["WHATSAPP"]),
     ("store", &[]),
     ("redis_link", &[]),
     ("queue", &["redis_link"]),
@@ -49,6 +50,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         // Of agent, scheduler and sender only pure parts, for previews.
         &[
             "ingest",
+            "letters",
             "store",
             "queue",
             "shared",

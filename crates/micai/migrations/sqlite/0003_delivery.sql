@@ -44,3 +44,18 @@ WHEN EXISTS (SELECT 1 FROM audit_log WHERE id = NEW.id)
 BEGIN
     SELECT RAISE(ABORT, 'audit_log only grows: its rows are neither changed nor deleted');
 END;
+
+-- Dead letters. A replay is the same row with a new life: attempts are counted on (their numbers tell late answers of the old
+-- life from new ones), and `attempts_before` says how many of them the new life does not answer for. What the row said before
+-- stands in the audit log.
+ALTER TABLE outbound_messages ADD COLUMN replays INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbound_messages ADD COLUMN replayed_at INTEGER;
+ALTER TABLE outbound_messages ADD COLUMN attempts_before INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE inbound_messages ADD COLUMN replays INTEGER NOT NULL DEFAULT 0;
+
+-- Letters stand in groups by what killed them: WhatsApp's code, else our own word. Only what has failed is in these.
+CREATE INDEX outbound_messages_letters
+    ON outbound_messages (coalesce(CAST(error ->> 'code' AS text), error ->> 'reason', 'unnamed'), id) WHERE state = 'failed';
+CREATE INDEX inbound_messages_letters
+    ON inbound_messages (coalesce(error ->> 'reason', 'turn_failed'), id) WHERE state = 'dead';
+CREATE INDEX inbound_messages_dead ON inbound_messages (id) WHERE state = 'dead';

@@ -8,7 +8,8 @@ use super::template::TemplateUse;
 use crate::ids::{ConversationId, OutboundId, TurnId};
 
 /// Where a send stands. Only the sender moves a row out of `queued` (or a status that proves an earlier attempt was
-/// accepted), only a status or the sender out of `sending`, only a status, its deadline or a person out of `unknown`.
+/// accepted), only a status or the sender out of `sending`, only a status, its deadline or a person out of `unknown`, only a
+/// person (or a status that proves acceptance) out of `failed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SendState {
@@ -226,6 +227,8 @@ pub struct SendCandidate {
     pub body: MessageBody,
     /// Attempts made so far.
     pub attempts: i32,
+    /// How many of them belong to the life before a replay: a retry is judged by the others.
+    pub attempts_before: i32,
     /// Goes out although the contact is opted out.
     pub ignores_opt_out: bool,
     /// When the person last wrote: what the window is counted from.

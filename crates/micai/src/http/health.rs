@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::state::HttpState;
 use crate::queue::{QueueLink, Topic, WakeQueue};
 use crate::shared::SharedLink;
-use crate::store::Backlog;
+use crate::store::{Backlog, StoreError};
 
 /// How long the database may take to answer a probe.
 const DATABASE_PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -47,6 +47,10 @@ pub(super) struct Readiness {
     oldest_pending_age_seconds: Option<f64>,
     /// Seconds that the oldest queued send waits.
     oldest_queued_age_seconds: Option<f64>,
+    /// Sends whose fate is unknown, counted up to 10,001; none when the database is unavailable.
+    unknown_sends: Option<i64>,
+    /// Dead letters in both directions, counted up to 10,001.
+    dead_letters: Option<i64>,
 }
 
 /// Conversations in the wake queue, by what they have to do.
@@ -107,8 +111,13 @@ pub(super) async fn live() -> Json<Health> {
     ),
 )]
 pub(super) async fn ready(State(state): State<HttpState>) -> (StatusCode, Json<Readiness>) {
-    let backlog = match tokio::time::timeout(DATABASE_PROBE_TIMEOUT, state.store.backlog()).await {
-        Ok(Ok(backlog)) => Some(backlog),
+    let asked = async {
+        let backlog = state.store.backlog().await?;
+        Ok((backlog, state.store.unknown_count().await?, state.store.letter_count().await?))
+    };
+    let asked: Result<Result<_, StoreError>, _> = tokio::time::timeout(DATABASE_PROBE_TIMEOUT, asked).await;
+    let counts = match asked {
+        Ok(Ok(counts)) => Some(counts),
         Ok(Err(error)) => {
             tracing::warn!(%error, "not ready: the database could not answer");
             None
@@ -118,6 +127,7 @@ pub(super) async fn ready(State(state): State<HttpState>) -> (StatusCode, Json<R
             None
         }
     };
+    let backlog = counts.map(|(backlog, ..)| backlog);
     let (code, status, database) = match backlog {
         Some(_) => (StatusCode::OK, "ready", "ok"),
         None => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "unavailable"),
@@ -135,6 +145,8 @@ pub(super) async fn ready(State(state): State<HttpState>) -> (StatusCode, Json<R
         },
         oldest_pending_age_seconds: age_of(|backlog| backlog.oldest_pending_at),
         oldest_queued_age_seconds: age_of(|backlog| backlog.oldest_queued_at),
+        unknown_sends: counts.map(|(_, unknown, _)| unknown),
+        dead_letters: counts.map(|(_, _, letters)| letters),
     };
     (code, Json(readiness))
 }

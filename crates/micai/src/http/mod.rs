@@ -59,7 +59,7 @@ fn open_routes() -> OpenApiRouter<HttpState> {
 }
 
 fn admin_routes() -> OpenApiRouter<HttpState> {
-    use admin::{agents, alerts, audit, bind, conversations, outbound, rules, try_agent};
+    use admin::{agents, alerts, audit, bind, conversations, letters, outbound, rules, try_agent};
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::read, agents::update, agents::delete))
@@ -73,6 +73,12 @@ fn admin_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(conversations::timeline))
         .routes(routes!(outbound::list))
         .routes(routes!(outbound::read))
+        .routes(routes!(outbound::settle))
+        .routes(routes!(letters::groups))
+        .routes(routes!(letters::items))
+        .routes(routes!(letters::read))
+        .routes(routes!(letters::replay))
+        .routes(routes!(letters::discard))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::acknowledge))
         .routes(routes!(audit::list))

@@ -37,6 +37,7 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
         (name = "rules", description = "What a message must say for an agent to give a certain answer."),
         (name = "conversations", description = "Who wrote what, and what became of it."),
         (name = "outbound", description = "The send ledger."),
+        (name = "letters", description = "Messages that will not move by themselves any more, and what to do about them."),
         (name = "alerts", description = "What somebody must look at."),
         (name = "audit", description = "Who changed what."),
     )

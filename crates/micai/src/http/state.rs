@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use super::error::Problem;
 use crate::agent::triggers::Gate;
 use crate::clock::SharedClock;
+use crate::domain::fate::UnknownRules;
 use crate::ingest::Ingest;
 use crate::queue::WakeQueue;
 use crate::shared::Shared;
@@ -21,7 +22,7 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub struct HttpState {
     /// The database.
     pub store: Store,
-    /// The wake queue; only looked at, for its depth.
+    /// The wake queue: looked at for its depth, and told what a person set going.
     pub queue: Arc<dyn WakeQueue>,
     /// Pace limits and live events; only asked how it is linked.
     pub shared: Arc<dyn Shared>,
@@ -44,6 +45,19 @@ pub struct HttpState {
     pub webhook_body_bytes_max: usize,
     /// How long a request may take, its body included.
     pub request_timeout: Duration,
+    /// What the sender goes by, to foresee what it will do.
+    pub sending: SendingRules,
+}
+
+/// What the sender goes by.
+#[derive(Debug, Clone, Copy)]
+pub struct SendingRules {
+    /// Nothing is sent at all until this is on.
+    pub outbound_enabled: bool,
+    /// How long after a person's last message plain words may be sent, the sender's margin taken off.
+    pub window_seconds: i64,
+    /// What time does with sends of unknown fate.
+    pub unknown: UnknownRules,
 }
 
 impl From<StoreError> for Problem {

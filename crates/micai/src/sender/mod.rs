@@ -122,7 +122,13 @@ impl Sender {
         let attempt = candidate.attempts + 1;
         let outcome = {
             let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
-            retry::outcome(delivery, attempt, self.limits.attempts_max, self.clock.now(), &mut *dice)
+            retry::outcome(
+                delivery,
+                attempt - candidate.attempts_before,
+                self.limits.attempts_max,
+                self.clock.now(),
+                &mut *dice,
+            )
         };
         log_outcome(candidate, &outcome);
         let settlement = Settlement {

@@ -41,7 +41,8 @@ pub fn check(policy: &Policy, candidate: &SendCandidate, now: Timestamp) -> Perm
     if !policy.outbound_enabled {
         return Permission::Suppress;
     }
-    if !window_is_open(policy, candidate.last_inbound_at, now) {
+    // An approved template may be sent at any time.
+    if candidate.body.template().is_none() && !window_is_open(policy, candidate.last_inbound_at, now) {
         return Permission::Hold(SendError {
             code: None,
             reason: "window_closed".to_owned(),
@@ -77,6 +78,7 @@ mod tests {
             to: Address { kind: AddressKind::Phone, value: "551".to_owned() },
             body: MessageBody::Text { text: "hello".to_owned() },
             attempts: 0,
+            attempts_before: 0,
             ignores_opt_out: false,
             last_inbound_at: last_inbound_seconds_ago.map(|ago| now - SignedDuration::from_secs(ago)),
             opted_out_at: opted_out.then_some(now),

@@ -178,7 +178,7 @@ impl Store {
         let outbound: Vec<OutboundColumns> = read!(&self.db, |pool, D| {
             sqlx::query_as(
                 "SELECT id, conversation_id, idempotency_key, turn_id, to_kind, to_value, kind, body, state, attempts,
-                        resends, not_before, provider_message_id, error, request, price, created_at, updated_at
+                        resends, replays, not_before, provider_message_id, error, request, price, created_at, updated_at
                  FROM outbound_messages WHERE conversation_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
             )
             .bind(id.0)

@@ -15,13 +15,16 @@ mod failures;
 mod identity;
 mod ingest;
 mod lane;
+mod letters;
 mod migrate;
 mod outbox;
 mod people;
 mod postgres;
+mod repairs;
 mod reports;
 mod rules;
 mod script;
+mod settled;
 mod statuses;
 mod turns;
 mod unknown;
@@ -36,8 +39,10 @@ pub use conversations::{ConversationView, MessageView, Timeline, TranscriptEntry
 pub use db::Location;
 pub use error::StoreError;
 pub use ingest::IngestReceipt;
+pub use letters::{CallView, StatusView, Story};
 pub use migrate::{MigrationState, MigrationStatus, SchemaStatus};
 pub use outbox::Moved;
+pub use repairs::Repaired;
 pub use reports::{Backlog, OutboundView};
 pub use rules::RuleChange;
 

@@ -171,6 +171,7 @@ row! {
         body: Json<MessageBody>,
         state: String,
         attempts: i32,
+        attempts_before: i32,
         not_before: Option<Ts>,
         sending_at: Option<Ts>,
         ignores_opt_out: bool,
@@ -215,7 +216,7 @@ fn heads_sql(tx: &Tx) -> String {
     };
     format!(
         "SELECT o.conversation_id, o.id, o.phone_number_id, o.to_kind, o.to_value, o.body, o.state, o.attempts,
-                o.not_before, o.sending_at, o.ignores_opt_out, c.last_inbound_at, p.opted_out_at
+                o.attempts_before, o.not_before, o.sending_at, o.ignores_opt_out, c.last_inbound_at, p.opted_out_at
          FROM {heads} ORDER BY o.conversation_id, o.id"
     )
 }
@@ -247,6 +248,7 @@ fn read_candidate(conversation_id: ConversationId, row: HeadRow) -> Result<SendC
         to: Address { kind, value: row.to_value },
         body: row.body.0,
         attempts: row.attempts,
+        attempts_before: row.attempts_before,
         ignores_opt_out: row.ignores_opt_out,
         last_inbound_at: row.last_inbound_at.map(|at| at.0),
         opted_out_at: row.opted_out_at.map(|at| at.0),

@@ -34,8 +34,10 @@ pub struct OutboundView {
     pub state: String,
     /// Calls made.
     pub attempts: i32,
-    /// How often it was sent again because its fate was unknown.
+    /// How often it was sent again because its fate was unknown, since the last replay.
     pub resends: i32,
+    /// How often a person has replayed it after it had failed.
+    pub replays: i32,
     /// Not before then.
     pub not_before: Option<Timestamp>,
     /// WhatsApp's id.
@@ -105,7 +107,7 @@ impl Store {
             None | Some(Sent | Delivered | Read | Played) => read!(&self.db, |pool, D| {
                 sqlx::query_as(
                     "SELECT id, conversation_id, idempotency_key, turn_id, to_kind, to_value, kind, body, state,
-                            attempts, resends, not_before, provider_message_id, error, request, price, created_at,
+                            attempts, resends, replays, not_before, provider_message_id, error, request, price, created_at,
                             updated_at
                      FROM outbound_messages WHERE id < $1 AND ($2 IS NULL OR state = $2) ORDER BY id DESC LIMIT $3",
                 )
@@ -119,7 +121,7 @@ impl Store {
             Some(open @ (Queued | Sending)) => read!(&self.db, |pool, D| {
                 sqlx::query_as(
                     "SELECT id, conversation_id, idempotency_key, turn_id, to_kind, to_value, kind, body, state,
-                            attempts, resends, not_before, provider_message_id, error, request, price, created_at,
+                            attempts, resends, replays, not_before, provider_message_id, error, request, price, created_at,
                             updated_at
                      FROM outbound_messages
                      WHERE state IN ('queued', 'sending', 'unknown', 'held') AND state = $1 AND id < $2
@@ -134,7 +136,7 @@ impl Store {
             Some(aside) => read!(&self.db, |pool, D| {
                 sqlx::query_as(
                     "SELECT id, conversation_id, idempotency_key, turn_id, to_kind, to_value, kind, body, state,
-                            attempts, resends, not_before, provider_message_id, error, request, price, created_at,
+                            attempts, resends, replays, not_before, provider_message_id, error, request, price, created_at,
                             updated_at
                      FROM outbound_messages
                      WHERE state IN ('held', 'suppressed', 'unknown', 'failed', 'cancelled') AND state = $1 AND id < $2
@@ -155,7 +157,7 @@ impl Store {
         let row: Option<OutboundColumns> = read!(&self.db, |pool, D| {
             sqlx::query_as(
                 "SELECT id, conversation_id, idempotency_key, turn_id, to_kind, to_value, kind, body, state, attempts,
-                        resends, not_before, provider_message_id, error, request, price, created_at, updated_at
+                        resends, replays, not_before, provider_message_id, error, request, price, created_at, updated_at
                  FROM outbound_messages WHERE id = $1",
             )
             .bind(id.0)
@@ -181,6 +183,7 @@ row! {
         state: String,
         attempts: i32,
         resends: i32,
+        replays: i32,
         not_before: Option<Ts>,
         provider_message_id: Option<String>,
         error: Option<Json<SendError>>,
@@ -205,6 +208,7 @@ impl OutboundColumns {
             state: self.state,
             attempts: self.attempts,
             resends: self.resends,
+            replays: self.replays,
             not_before: self.not_before.map(|at| at.0),
             provider_message_id: self.provider_message_id,
             error: self.error.and_then(|error| serde_json::to_value(error.0).ok()),

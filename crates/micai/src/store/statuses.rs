@@ -169,7 +169,8 @@ fn goes_further(next: DeliveryStatus, held: DeliveryStatus) -> bool {
 }
 
 /// Moves the rows. Any status but `failed` proves acceptance, so it also moves a row that waits for another attempt, one
-/// whose fate was unknown, and one that was given up on without an answer. `failed` after acceptance is final.
+/// whose fate was unknown, and one that was given up on without an answer. `failed` after acceptance is final, also when the
+/// letter was put away. What comes again of a life before a replay moves nothing, unless it proves that the person has it.
 ///
 /// Answers with their conversations in which more waits to be sent.
 fn move_rows<'a>(script: &mut Script<'a>, moves: &[Move<'a>]) -> Result<Question, StoreError> {
@@ -211,7 +212,12 @@ fn move_rows<'a>(script: &mut Script<'a>, moves: &[Move<'a>]) -> Result<Question
            AND CASE outbound_messages.state
                    WHEN 'sent' THEN 1 WHEN 'delivered' THEN 2 WHEN 'read' THEN 3 WHEN 'played' THEN 4
                    WHEN 'failed' THEN CASE WHEN outbound_messages.provider_message_id IS NULL THEN 0 ELSE 9 END
-                   ELSE 0 END < moves.below_rank",
+                   WHEN 'cancelled' THEN CASE WHEN outbound_messages.provider_message_id IS NULL THEN 0 ELSE 9 END
+                   ELSE 0 END < moves.below_rank
+           AND (outbound_messages.replayed_at IS NULL OR moves.state NOT IN ('sent', 'failed')
+                OR (SELECT 1 FROM delivery_events e
+                    WHERE e.provider_message_id = moves.provider_message_id
+                      AND e.received_at < outbound_messages.replayed_at LIMIT 1) IS NULL)",
     );
     Ok(script.ask(&[rows], waiting_beside("moves")))
 }

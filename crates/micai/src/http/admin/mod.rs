@@ -6,6 +6,7 @@ pub(super) mod audit;
 pub(super) mod bind;
 mod bounds;
 pub(super) mod conversations;
+pub(super) mod letters;
 pub(super) mod outbound;
 mod page;
 pub(super) mod rules;

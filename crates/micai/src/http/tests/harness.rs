@@ -15,9 +15,11 @@ use tower::ServiceExt;
 
 use crate::agent::triggers::Gate;
 use crate::clock::{ManualClock, SharedClock};
+use crate::domain::fate::UnknownRules;
 use crate::domain::inbound::InboundState;
 use crate::domain::outbound::{MessageBody, NewOutbound, NextSend, Refusal, reply_key};
 use crate::domain::turn::{Claim, Decision, FinishOutcome, FinishedTurn, MessageTrace, TurnTrace};
+use crate::http::state::SendingRules;
 use crate::http::{HttpState, router};
 use crate::ids::{ConversationId, Ids, OutboundId, TurnId};
 use crate::ingest::Ingest;
@@ -93,6 +95,11 @@ impl Platform {
             page_rows_max: PAGE_ROWS_MAX,
             webhook_body_bytes_max: WEBHOOK_BODY_BYTES_MAX,
             request_timeout: Duration::from_secs(30),
+            sending: SendingRules {
+                outbound_enabled: true,
+                window_seconds: 24 * 3_600,
+                unknown: UnknownRules { deadline_seconds: 120, resends: true },
+            },
         };
         Self { state, clock, ids, stop, _folder: folder }
     }

@@ -1,0 +1,170 @@
+//! Sends whose fate is not known: what speaks for and against, what will happen by itself, and what a person may decide.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What time does with an unknown send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownRules {
+    /// How long a status has to settle it.
+    pub deadline_seconds: i64,
+    /// Whether it is sent once more when silence has become evidence; else it is left to a person.
+    pub resends: bool,
+}
+
+/// What is known about a number's statuses since an unknown send was attempted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineFacts {
+    /// The first status of a send that was attempted later: proof that statuses come through.
+    pub open_since: Option<Timestamp>,
+    /// The last status of any send of this number, at any time.
+    pub last_status_at: Option<Timestamp>,
+}
+
+/// Whether statuses of a number come through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LineState {
+    /// Statuses of later sends have arrived: a message that went out would have had one.
+    Open,
+    /// Nothing has come for any later send: silence says nothing.
+    Silent,
+}
+
+/// What speaks for and against an unknown send, and what will happen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct UnknownEvidence {
+    /// When the attempt began whose answer never came.
+    pub attempted_at: Timestamp,
+    /// Until then a status may settle it, and those behind it wait.
+    pub deadline_at: Timestamp,
+    /// Whether that time is over.
+    pub deadline_passed: bool,
+    /// Whether statuses of later sends from the same number have arrived.
+    pub line: LineState,
+    /// Open: since the first status of a later send. Silent: since the last status of any send, if there ever was one.
+    pub line_since: Option<Timestamp>,
+    /// What will happen by itself, and what a person can do.
+    pub next: String,
+}
+
+/// Weighs what is known about a send whose attempt began at `attempted_at` and that was sent again `resends` times.
+pub fn weigh(
+    attempted_at: Timestamp,
+    resends: i32,
+    line: LineFacts,
+    rules: UnknownRules,
+    now: Timestamp,
+) -> UnknownEvidence {
+    let deadline_at = attempted_at + SignedDuration::from_secs(rules.deadline_seconds);
+    let deadline_passed = now >= deadline_at;
+    let state = if line.open_since.is_some() { LineState::Open } else { LineState::Silent };
+    UnknownEvidence {
+        attempted_at,
+        deadline_at,
+        deadline_passed,
+        line: state,
+        line_since: line.open_since.or(line.last_status_at),
+        next: next(deadline_at, deadline_passed, resends, state, rules),
+    }
+}
+
+fn next(deadline_at: Timestamp, deadline_passed: bool, resends: i32, line: LineState, rules: UnknownRules) -> String {
+    if !rules.resends || resends > 0 {
+        let why = if resends > 0 { "It was sent again once already" } else { "It is not to be sent again by itself" };
+        return format!(
+            "{why}: it stays as it is until a status comes. Look at the phone or ask the person, then settle it."
+        );
+    }
+    match (deadline_passed, line) {
+        (false, _) => format!(
+            "A status has until {deadline_at} to settle it; those behind it in the conversation wait as long. After that \
+             it is sent once more as soon as statuses of later sends show that the line is open."
+        ),
+        (true, LineState::Open) => {
+            "No status came for it although statuses of later sends did: it is sent once more within seconds.".to_owned()
+        }
+        (true, LineState::Silent) => {
+            "No status has come for any later send of this number, so silence proves nothing. It is sent once more when one \
+             does; until then it stays as it is. Look at the phone or ask the person, then settle it."
+                .to_owned()
+        }
+    }
+}
+
+/// What a person says about an unknown send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It went out.
+    Sent,
+    /// It did not: once more.
+    NotSentSendAgain,
+    /// It did not, and it is not to.
+    NotSentDiscard,
+}
+
+impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 3] = [Self::Sent, Self::NotSentSendAgain, Self::NotSentDiscard];
+
+    /// The name in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::NotSentSendAgain => "not_sent_send_again",
+            Self::NotSentDiscard => "not_sent_discard",
+        }
+    }
+}
+
+/// A person's decision about an unknown send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What they say.
+    pub verdict: Verdict,
+    /// WhatsApp's id, where they know it; only with [`Verdict::Sent`].
+    pub provider_message_id: Option<String>,
+    /// How many calls they knew of: refused if there was another since. Not compared when absent.
+    pub attempts: Option<i32>,
+    /// Why.
+    pub reason: String,
+}
+
+/// What became of a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It counts.
+    Done,
+    /// There is no send of that id.
+    NoSuchSend,
+    /// A status, the deadline or somebody else was quicker, or it never was unknown.
+    NotUnknown,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_happens_next_is_said() {
+        let attempted_at = Timestamp::from_second(1_790_000_000).unwrap();
+        let at = |seconds| attempted_at + SignedDuration::from_secs(seconds);
+        for (now, resends, open_since, may_resend, expected) in [
+            (at(0), 0, None, true, "A status has until"),
+            (at(119), 0, Some(at(5)), true, "A status has until"),
+            (at(120), 0, Some(at(5)), true, "it is sent once more within seconds"),
+            (at(120), 0, None, true, "silence proves nothing"),
+            (at(120), 1, Some(at(5)), true, "It was sent again once already"),
+            (at(0), 0, Some(at(5)), false, "not to be sent again by itself"),
+        ] {
+            let line = LineFacts { open_since, last_status_at: Some(at(-60)) };
+            let rules = UnknownRules { deadline_seconds: 120, resends: may_resend };
+            let evidence = weigh(attempted_at, resends, line, rules, now);
+            assert!(evidence.next.contains(expected), "{}", evidence.next);
+            assert_eq!(evidence.deadline_passed, now >= at(120));
+            assert_eq!(evidence.line_since, open_since.or(Some(at(-60))));
+        }
+    }
+}
