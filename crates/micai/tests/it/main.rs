@@ -9,6 +9,7 @@ mod database;
 mod faults;
 mod harness;
 mod ingest;
+mod letters;
 mod loss;
 mod migrations;
 mod plans;
