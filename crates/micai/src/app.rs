@@ -29,6 +29,7 @@ use crate::sender::reconcile::{self, ReconcileLimits};
 use crate::sender::{Sender, SenderLimits};
 use crate::shared::{InProcess, Shared, SharedRedis};
 use crate::store::{Location, Store};
+use crate::templates::{TemplateBook, TemplateDesk, TemplateSync};
 use crate::transport::{CloudApi, CloudApiConfig};
 use crate::worker::{Worker, WorkerLimits, sweeper};
 
@@ -71,6 +72,7 @@ pub struct App {
     store: Store,
     queue: Arc<dyn WakeQueue>,
     shared: Arc<dyn Shared>,
+    templates: TemplateBook,
     address: Option<SocketAddr>,
     server: Option<JoinHandle<Drained>>,
     loops: Vec<JoinHandle<()>>,
@@ -99,6 +101,7 @@ impl App {
             store,
             queue,
             shared,
+            templates: TemplateBook::default(),
             address: None,
             server: None,
             loops: Vec::new(),
@@ -106,16 +109,19 @@ impl App {
             stop,
             grace: Duration::from_secs(config.shutdown_grace_seconds),
         };
+        let api = Arc::new(open_api(config)?);
+        let sync = app.start_templates(config, roles, &clock, &api).await?;
         let gate = Arc::new(Gate::new(config.require_invoke_prefix, &config.invoke_prefixes));
         if roles.worker {
             app.start_worker(config, &clock, ids, gate.clone());
-            app.start_sender(config, &clock, StdRng::from_rng(&mut chance))?;
+            app.start_sender(config, &clock, api.clone(), StdRng::from_rng(&mut chance));
         }
         if roles.scheduler {
             app.start_reconciliation(config, &clock);
         }
         if roles.api {
-            app.start_http(config, clock, gate).await?;
+            let desk = TemplateDesk::new(app.store.clone(), api, app.templates.clone(), sync);
+            app.start_http(config, clock, gate, desk).await?;
         }
         Ok(app)
     }
@@ -138,6 +144,11 @@ impl App {
     /// Pace limits and live events.
     pub fn shared(&self) -> &Arc<dyn Shared> {
         &self.shared
+    }
+
+    /// The templates that this process knows.
+    pub fn templates(&self) -> &TemplateBook {
+        &self.templates
     }
 
     /// Takes nothing new, finishes what is under way within the grace period, gives leases back, closes the database.
@@ -179,15 +190,31 @@ impl App {
         )));
     }
 
-    fn start_sender(&mut self, config: &Config, clock: &SharedClock, dice: StdRng) -> anyhow::Result<()> {
-        let transport = CloudApi::new(CloudApiConfig {
-            base_url: config.whatsapp_api_url.clone(),
-            api_version: config.whatsapp_api_version.clone(),
-            access_token: config.whatsapp_access_token.clone(),
-            phone_number_id: phone_number_id(config),
-            call_timeout: Duration::from_secs(config.whatsapp_call_timeout_seconds),
-        })
-        .context("the WhatsApp settings cannot work")?;
+    /// Reads the templates that are known and follows their changes; the scheduler fetches them from WhatsApp.
+    async fn start_templates(
+        &mut self,
+        config: &Config,
+        roles: Roles,
+        clock: &SharedClock,
+        api: &Arc<CloudApi>,
+    ) -> anyhow::Result<Option<TemplateSync>> {
+        let Some(waba_id) = &config.whatsapp_business_account_id else {
+            tracing::info!("there are no templates: MICAI_WHATSAPP_BUSINESS_ACCOUNT_ID is not set");
+            return Ok(None);
+        };
+        let (store, book) = (self.store.clone(), self.templates.clone());
+        store.ensure_template_account(waba_id).await.context("the account of the templates could not be noted")?;
+        book.refresh(&store, waba_id).await.context("the templates could not be read")?;
+        let sync = TemplateSync::new(store.clone(), api.clone(), book.clone(), clock.clone(), waba_id);
+        self.loops.push(tokio::spawn(book.follow(store, waba_id.clone(), clock.clone(), self.stop.clone())));
+        if roles.scheduler {
+            let interval_seconds = seconds(config.template_sync_interval_seconds);
+            self.loops.push(tokio::spawn(sync.clone().run(interval_seconds, self.stop.clone())));
+        }
+        Ok(Some(sync))
+    }
+
+    fn start_sender(&mut self, config: &Config, clock: &SharedClock, api: Arc<CloudApi>, dice: StdRng) {
         let policy = Policy {
             outbound_enabled: config.outbound_reply_enabled,
             window_seconds: i64::from(config.freeform_window_hours) * 3_600,
@@ -200,9 +227,8 @@ impl App {
             ),
         };
         let (store, queue) = (self.store.clone(), self.queue.clone());
-        let sender = Sender::new(store, queue, Arc::new(transport), clock.clone(), policy, limits, dice);
+        let sender = Sender::new(store, queue, api, clock.clone(), policy, limits, dice);
         self.loops.push(tokio::spawn(sender.run(self.tasks.clone(), self.stop.clone())));
-        Ok(())
     }
 
     fn start_reconciliation(&mut self, config: &Config, clock: &SharedClock) {
@@ -215,7 +241,13 @@ impl App {
         self.loops.push(tokio::spawn(reconcile::run(store, queue, clock.clone(), limits, self.stop.clone())));
     }
 
-    async fn start_http(&mut self, config: &Config, clock: SharedClock, gate: Arc<Gate>) -> anyhow::Result<()> {
+    async fn start_http(
+        &mut self,
+        config: &Config,
+        clock: SharedClock,
+        gate: Arc<Gate>,
+        templates: TemplateDesk,
+    ) -> anyhow::Result<()> {
         let ingest = Ingest::new(
             self.store.clone(),
             self.queue.clone(),
@@ -228,6 +260,7 @@ impl App {
             queue: self.queue.clone(),
             shared: self.shared.clone(),
             ingest,
+            templates,
             clock,
             verify_token: config.whatsapp_verify_token.clone(),
             admin_api_key: config.admin_api_key.clone(),
@@ -269,6 +302,19 @@ pub async fn open_store(config: &Config, ids: Arc<Ids>, clock: SharedClock) -> a
     Store::open(&location, ids, clock)
         .await
         .with_context(|| format!("the database {} could not be opened", config.database_url.shown()))
+}
+
+/// The road to WhatsApp that the settings describe.
+fn open_api(config: &Config) -> anyhow::Result<CloudApi> {
+    CloudApi::new(CloudApiConfig {
+        base_url: config.whatsapp_api_url.clone(),
+        api_version: config.whatsapp_api_version.clone(),
+        access_token: config.whatsapp_access_token.clone(),
+        phone_number_id: phone_number_id(config),
+        business_account_id: config.whatsapp_business_account_id.clone(),
+        call_timeout: Duration::from_secs(config.whatsapp_call_timeout_seconds),
+    })
+    .context("the WhatsApp settings cannot work")
 }
 
 /// The queue and what else processes share: through Redis when the settings name one, else in this process.

@@ -56,6 +56,7 @@ pub struct Config {
     pub whatsapp_api_url: Url,
     pub whatsapp_api_version: String,
     pub whatsapp_call_timeout_seconds: u64,
+    pub template_sync_interval_seconds: u64,
 
     pub outbound_reply_enabled: bool,
     pub require_invoke_prefix: bool,
@@ -204,6 +205,8 @@ impl Config {
             whatsapp_api_version: from.open_key("whatsapp_api_version", parse::api_version)?,
             whatsapp_call_timeout_seconds: from
                 .open_key("whatsapp_call_timeout_seconds", parse::whole(1..=120, "seconds"))?,
+            template_sync_interval_seconds: from
+                .open_key("template_sync_interval_seconds", parse::whole(60..=86_400, "seconds"))?,
 
             outbound_reply_enabled: from.open_key("outbound_reply_enabled", parse::flag)?,
             require_invoke_prefix: from.open_key("require_invoke_prefix", parse::flag)?,

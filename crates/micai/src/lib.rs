@@ -22,5 +22,6 @@ pub mod sender;
 pub mod shared;
 pub mod store;
 pub mod telemetry;
+pub mod templates;
 pub mod transport;
 pub mod worker;

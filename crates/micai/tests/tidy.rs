@@ -47,7 +47,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("scheduler", &["store", "queue"]),
     (
         "http",
-        // Of agent, scheduler and sender only pure parts, for previews.
+        // Of agent, scheduler, sender and templates only pure parts, for previews; and the desk, which alone of them leads
+        // to WhatsApp.
         &[
             "ingest",
             "letters",
@@ -60,6 +61,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "scheduler::recurrence",
             "sender::window",
             "sender::pace",
+            "templates::TemplateDesk",
+            "templates::CreateError",
+            "templates::SyncError",
+            "templates::TemplateFault",
+            "templates::contract",
+            "templates::creation",
+            "templates::fitting",
+            "templates::render",
         ],
     ),
 ];

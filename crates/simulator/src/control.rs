@@ -49,6 +49,9 @@ pub(crate) fn router(simulator: Simulator) -> Router {
         .route("/sim/clock", get(clock).post(move_clock))
         .route("/sim/faults", get(faults).post(add_fault).delete(clear_faults))
         .route("/sim/templates/{id}/status", post(template_status))
+        .route("/sim/templates/{id}/quality", post(template_quality))
+        .route("/sim/templates/{id}/category", post(template_category))
+        .route("/sim/templates/{id}/body", post(template_body))
         .route("/sim/events", get(events::stream))
         .route("/sim/reset", post(reset))
         .layer(middleware::from_fn(same_site))
@@ -252,6 +255,41 @@ struct TemplateStatusBody {
 async fn template_status(State(simulator): State<Simulator>, Path(id): Path<String>, body: Bytes) -> Answer {
     let TemplateStatusBody { status, reason } = parsed(&body)?;
     shown(simulator.set_template_status(&id, &status, reason.as_deref())?)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TemplateQualityBody {
+    quality: String,
+}
+
+async fn template_quality(State(simulator): State<Simulator>, Path(id): Path<String>, body: Bytes) -> Answer {
+    let TemplateQualityBody { quality } = parsed(&body)?;
+    shown(simulator.set_template_quality(&id, &quality)?)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TemplateCategoryBody {
+    category: String,
+    #[serde(default)]
+    only_announced: bool,
+}
+
+async fn template_category(State(simulator): State<Simulator>, Path(id): Path<String>, body: Bytes) -> Answer {
+    let TemplateCategoryBody { category, only_announced } = parsed(&body)?;
+    shown(simulator.set_template_category(&id, &category, only_announced)?)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TemplateBodyBody {
+    text: String,
+}
+
+async fn template_body(State(simulator): State<Simulator>, Path(id): Path<String>, body: Bytes) -> Answer {
+    let TemplateBodyBody { text } = parsed(&body)?;
+    shown(simulator.set_template_body(&id, &text)?)
 }
 
 async fn reset(State(simulator): State<Simulator>) -> Answer {

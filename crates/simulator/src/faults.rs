@@ -60,10 +60,10 @@ fn check(fault: &FaultSpec) -> Result<(), ControlError> {
         return refuse("times must be at least 1");
     }
     match (&fault.kind, fault.on) {
-        (FaultKind::Duplicate | FaultKind::Reorder, FaultOn::Send | FaultOn::Media) => {
+        (FaultKind::Duplicate | FaultKind::Reorder, FaultOn::Send | FaultOn::Media | FaultOn::Templates) => {
             refuse("duplicate and reorder strike webhooks only")
         }
-        (FaultKind::Hold, FaultOn::Webhook | FaultOn::Media) => refuse("hold strikes sends only"),
+        (FaultKind::Hold, FaultOn::Webhook | FaultOn::Media | FaultOn::Templates) => refuse("hold strikes sends only"),
         (FaultKind::Status { code, .. }, _) if !(400..=599).contains(code) => refuse("code must be 400 to 599"),
         (FaultKind::Delay { ms }, _) if *ms > FAULT_DELAY_MILLISECONDS_MAX => refuse("ms must be at most 600000"),
         _ => Ok(()),

@@ -298,6 +298,36 @@ impl Simulator {
         self.shared.act(|world| world.set_template_status(id_or_name, status, reason))
     }
 
+    /// Gives a template (by id or name) another quality and tells the webhook.
+    ///
+    /// # Errors
+    /// There is no such template or quality.
+    pub fn set_template_quality(&self, id_or_name: &str, quality: &str) -> Result<TemplateView, ControlError> {
+        self.shared.act(|world| world.set_template_quality(id_or_name, quality))
+    }
+
+    /// Moves a template (by id or name) to another category and tells the webhook; with `only_announced` nothing is moved
+    /// yet.
+    ///
+    /// # Errors
+    /// There is no such template or category.
+    pub fn set_template_category(
+        &self,
+        id_or_name: &str,
+        category: &str,
+        only_announced: bool,
+    ) -> Result<TemplateView, ControlError> {
+        self.shared.act(|world| world.set_template_category(id_or_name, category, only_announced))
+    }
+
+    /// Gives a template (by id or name) other words and tells the webhook.
+    ///
+    /// # Errors
+    /// There is no such template, or it has no body.
+    pub fn set_template_body(&self, id_or_name: &str, text: &str) -> Result<TemplateView, ControlError> {
+        self.shared.act(|world| world.set_template_body(id_or_name, text))
+    }
+
     /// Delivers any JSON once, as is. Gives the delivery's number.
     ///
     /// # Errors

@@ -297,6 +297,8 @@ pub struct TemplateView {
     pub category: String,
     /// `APPROVED`, `PENDING`, `REJECTED`, `PAUSED` or `DISABLED`.
     pub status: String,
+    /// `GREEN`, `YELLOW`, `RED` or `UNKNOWN`.
+    pub quality: String,
 }
 
 /// What `/sim/events` streams. The SSE event name is the tag.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contact::{Address, IdentityChange, Person};
 use super::outbound::{DeliveryStatus, Price, SendError};
+use super::template::news::TemplateNews;
 use crate::ids::{ConversationId, InboundId, OutboundId};
 
 /// Where an inbound message stands.
@@ -161,6 +162,8 @@ pub struct WebhookFacts {
     pub statuses: Vec<NewStatus>,
     /// Wishes.
     pub preferences: Vec<NewPreference>,
+    /// Changes of templates, which stand in `raw_events`, too.
+    pub templates: Vec<TemplateNews>,
     /// The rest.
     pub raw_events: Vec<RawEvent>,
 }
@@ -168,7 +171,11 @@ pub struct WebhookFacts {
 impl WebhookFacts {
     /// How many rows this will touch, roughly: what batches are bounded by.
     pub fn item_count(&self) -> usize {
-        self.messages.len() + self.statuses.len() + self.preferences.len() + self.raw_events.len()
+        self.messages.len()
+            + self.statuses.len()
+            + self.preferences.len()
+            + self.templates.len()
+            + self.raw_events.len()
     }
 
     /// Which of `lanes` these facts take: the same one for all that concerns the same person, as far as their first item

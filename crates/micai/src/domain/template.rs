@@ -1,5 +1,6 @@
 //! Message templates: what WhatsApp knows of them, and what one message fills in.
 
+pub mod news;
 mod parts;
 
 use serde::{Deserialize, Serialize};

@@ -59,7 +59,7 @@ fn open_routes() -> OpenApiRouter<HttpState> {
 }
 
 fn admin_routes() -> OpenApiRouter<HttpState> {
-    use admin::{agents, alerts, audit, bind, conversations, letters, outbound, rules, try_agent};
+    use admin::{agents, alerts, audit, bind, conversations, letters, outbound, rules, templates, try_agent};
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::read, agents::update, agents::delete))
@@ -79,6 +79,10 @@ fn admin_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(letters::read))
         .routes(routes!(letters::replay))
         .routes(routes!(letters::discard))
+        .routes(routes!(templates::list, templates::create))
+        .routes(routes!(templates::sync))
+        .routes(routes!(templates::read))
+        .routes(routes!(templates::preview))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::acknowledge))
         .routes(routes!(audit::list))

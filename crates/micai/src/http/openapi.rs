@@ -38,6 +38,7 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
         (name = "conversations", description = "Who wrote what, and what became of it."),
         (name = "outbound", description = "The send ledger."),
         (name = "letters", description = "Messages that will not move by themselves any more, and what to do about them."),
+        (name = "templates", description = "Message templates: what WhatsApp knows of them, new ones, previews."),
         (name = "alerts", description = "What somebody must look at."),
         (name = "audit", description = "Who changed what."),
     )

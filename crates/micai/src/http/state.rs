@@ -13,6 +13,7 @@ use crate::ingest::Ingest;
 use crate::queue::WakeQueue;
 use crate::shared::Shared;
 use crate::store::{Store, StoreError};
+use crate::templates::TemplateDesk;
 
 /// When a caller may come back after the database could not answer.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -28,6 +29,8 @@ pub struct HttpState {
     pub shared: Arc<dyn Shared>,
     /// Takes webhooks in.
     pub ingest: Ingest,
+    /// Fetches templates, hands new ones in, shows what a send would look like.
+    pub templates: TemplateDesk,
     /// The present.
     pub clock: SharedClock,
     /// The word that Meta repeats when it checks the webhook address; none means that no check succeeds.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use whatsapp::identity::{Identity, IdentityKind, IdentitySet};
 use whatsapp::webhook::{
     Content, DeliveryStatus as WireStatus, Event, InboundMessage, InteractiveReply, PreferenceChange, Sender,
-    StatusUpdate, SystemEvent, UserPreferenceUpdate, Webhook,
+    StatusUpdate, SystemEvent, TemplateChange as WireChange, TemplateUpdate, UserPreferenceUpdate, Webhook,
 };
 
 use crate::domain::contact::{Address, AddressKind, IdentityChange, Person};
@@ -13,6 +13,8 @@ use crate::domain::inbound::{
     InboundState, MessageNature, NewInbound, NewPreference, NewStatus, RawEvent, WebhookFacts,
 };
 use crate::domain::outbound::{DeliveryStatus, Price, SendError, parse_callback_data};
+use crate::domain::template::news::{TemplateChange, TemplateNews};
+use crate::domain::template::{TEMPLATE_NAME_CHARACTERS_MAX, TemplateCategory, TemplateQuality, TemplateStatus};
 
 /// Characters of a message id; WhatsApp's have around 60.
 const MESSAGE_ID_CHARACTERS_MAX: usize = 512;
@@ -31,6 +33,10 @@ pub(super) fn facts(webhook: Webhook, now: Timestamp) -> WebhookFacts {
             Fact::Message(message) => facts.messages.push(*message),
             Fact::Status(status) => facts.statuses.push(*status),
             Fact::Preference(preference) => facts.preferences.push(preference),
+            Fact::Template(news) => {
+                facts.templates.push(*news);
+                facts.raw_events.push(raw_event(&event, None));
+            }
             Fact::Raw(reason) => facts.raw_events.push(raw_event(&event, reason)),
         }
     }
@@ -54,6 +60,9 @@ pub(super) fn split(facts: WebhookFacts, items_max: usize) -> Vec<WebhookFacts> 
     facts.preferences.chunks(size).for_each(|preferences| {
         push(WebhookFacts { preferences: preferences.to_vec(), ..WebhookFacts::default() });
     });
+    facts.templates.chunks(size).for_each(|templates| {
+        push(WebhookFacts { templates: templates.to_vec(), ..WebhookFacts::default() });
+    });
     facts.raw_events.chunks(size).for_each(|raw_events| {
         push(WebhookFacts { raw_events: raw_events.to_vec(), ..WebhookFacts::default() });
     });
@@ -74,17 +83,23 @@ pub(super) fn singles(facts: &WebhookFacts) -> Vec<(WebhookFacts, String)> {
     let preferences = facts.preferences.iter().map(|preference| {
         (WebhookFacts { preferences: vec![preference.clone()], ..none() }, format!("{preference:?}"))
     });
+    let templates = facts
+        .templates
+        .iter()
+        .map(|news| (WebhookFacts { templates: vec![news.clone()], ..none() }, format!("{news:?}")));
     let raw_events = facts
         .raw_events
         .iter()
         .map(|event| (WebhookFacts { raw_events: vec![event.clone()], ..none() }, event.raw.clone()));
-    messages.chain(statuses).chain(preferences).chain(raw_events).collect()
+    messages.chain(statuses).chain(preferences).chain(templates).chain(raw_events).collect()
 }
 
 enum Fact {
     Message(Box<NewInbound>),
     Status(Box<NewStatus>),
     Preference(NewPreference),
+    /// Kept as it came, too.
+    Template(Box<TemplateNews>),
     /// Kept as it came, for this reason.
     Raw(Option<String>),
 }
@@ -99,11 +114,11 @@ fn convert(event: &Event, now: Timestamp) -> Fact {
             Ok(status) => Fact::Status(Box::new(status)),
             Err(reason) => Fact::Raw(Some(reason)),
         },
+        Event::Template(update) => Fact::Template(Box::new(read_template(update, now))),
         Event::UserPreference(update) => read_preference(update).map_or(Fact::Raw(None), Fact::Preference),
         Event::Unreadable(unreadable) => Fact::Raw(Some(unreadable.reason.clone())),
         // Recognised, never answered: account news, and what other apps or people said on the number.
         Event::ValueError(_)
-        | Event::Template(_)
         | Event::Account(_)
         | Event::Echo(_)
         | Event::Standby(_)
@@ -327,6 +342,39 @@ fn read_preference(update: &UserPreferenceUpdate) -> Option<NewPreference> {
     };
     let person = person(&update.user);
     (!person.addresses().is_empty()).then_some(NewPreference { person, marketing_stopped })
+}
+
+/// What a webhook says about a template. One that does not say which has no name here, and only wakes the sync.
+fn read_template(update: &TemplateUpdate, now: Timestamp) -> TemplateNews {
+    let word = |text: &Option<String>| text.as_deref().map(|text| clean(text, WORD_CHARACTERS_MAX));
+    let category = |text: &Option<String>| text.as_deref().map_or(TemplateCategory::Unknown, TemplateCategory::read);
+    let change = match &update.change {
+        WireChange::Status { status, reason, recommendation, category } => TemplateChange::Status {
+            status: TemplateStatus::read(status),
+            reason: reason.as_deref().map(|reason| {
+                let advice = recommendation.as_deref().map(|advice| format!(": {advice}")).unwrap_or_default();
+                clean(&format!("{reason}{advice}"), WORD_CHARACTERS_MAX)
+            }),
+            category: category.as_deref().map(TemplateCategory::read),
+        },
+        WireChange::Quality { new, .. } => {
+            TemplateChange::Quality { quality: TemplateQuality::read(new.as_deref().unwrap_or_default()) }
+        }
+        WireChange::Components => TemplateChange::Components,
+        // With an announcement, the new category is the one that still holds.
+        WireChange::Category { announced: announced @ Some(_), .. } => {
+            TemplateChange::CategoryAnnounced { category: category(announced) }
+        }
+        WireChange::Category { new, .. } => TemplateChange::Category { category: category(new) },
+    };
+    TemplateNews {
+        waba_id: clean(&update.waba_id, WORD_CHARACTERS_MAX),
+        provider_template_id: word(&update.template_id),
+        name: clean(update.name.as_deref().unwrap_or_default(), TEMPLATE_NAME_CHARACTERS_MAX),
+        language: word(&update.language).unwrap_or_default(),
+        occurred_at: believable(update.timestamp_seconds, now),
+        change,
+    }
 }
 
 /// A time that may be counted with: not in the future (which would hold the window open), not before the platform.

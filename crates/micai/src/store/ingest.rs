@@ -14,7 +14,7 @@ use super::identity::{IdentityBook, IdentityWrites};
 use super::lane::Verb;
 use super::people::{People, load_conversations, load_people, write_people, write_preferences};
 use super::script::{Cell, Kind, Question, Rows, Script};
-use super::statuses;
+use super::{statuses, template_writes};
 use crate::domain::contact::{Address, Person};
 use crate::domain::inbound::{InboundState, NewInbound, WebhookFacts};
 use crate::ids::{ConversationId, Ids};
@@ -93,6 +93,10 @@ impl Ingest {
     async fn ingest(&self, tx: &mut Tx, webhooks: &[Webhook]) -> Result<Vec<IngestReceipt>, StoreError> {
         let Some(now) = webhooks.iter().map(|webhook| webhook.received_at).max() else { return Ok(Vec::new()) };
         let mut receipts = vec![IngestReceipt::default(); webhooks.len()];
+        let template_news: Vec<_> = webhooks.iter().flat_map(|webhook| &webhook.facts.templates).collect();
+        if !template_news.is_empty() {
+            tx.together().await?;
+        }
         let placed = self.place_messages(tx, webhooks, now).await?;
         let statuses: Vec<_> = webhooks
             .iter()
@@ -106,6 +110,7 @@ impl Ingest {
         let waiting = statuses::apply(&mut script, &located)?;
         self.insert_raw_events(&mut script, webhooks);
         let mut answers = script.run(tx).await?;
+        template_writes::apply_news(tx, &self.ids, &template_news, now).await?;
         credit(&mut receipts, &placed.messages, &answers.of(messages));
         let wake_sends = answers.of(released).into_iter().chain(answers.of(waiting)).map(ConversationId);
         if let Some(first) = receipts.first_mut() {

@@ -26,6 +26,8 @@ mod rules;
 mod script;
 mod settled;
 mod statuses;
+mod template_writes;
+mod templates;
 mod turns;
 mod unknown;
 
@@ -45,6 +47,7 @@ pub use outbox::Moved;
 pub use repairs::Repaired;
 pub use reports::{Backlog, OutboundView};
 pub use rules::RuleChange;
+pub use templates::{SyncChanges, SyncTicket, TemplateFilter, TemplateRow, TemplateSyncState};
 
 use crate::clock::SharedClock;
 use crate::domain::inbound::WebhookFacts;

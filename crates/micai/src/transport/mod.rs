@@ -16,6 +16,11 @@ pub use whatsapp::Verdict;
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::outbound::{MessageBody, SendCandidate, SendError, callback_data};
 
+pub use templates::{CallFailure, CreatedTemplate, TemplatePage};
+
+/// What is said where a call would need a token and there is none.
+const NO_ACCESS_TOKEN: (&str, &str) = ("no_access_token", "No access token is set: set MICAI_WHATSAPP_ACCESS_TOKEN.");
+
 /// What became of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Delivery {
@@ -59,6 +64,8 @@ pub struct CloudApiConfig {
     pub access_token: Option<SecretString>,
     /// The number to send from where a conversation does not say.
     pub phone_number_id: String,
+    /// The WhatsApp business account, whose templates are listed and made.
+    pub business_account_id: Option<String>,
     /// The longest a call may take.
     pub call_timeout: Duration,
 }
@@ -73,6 +80,7 @@ impl CloudApi {
             Client::new(ClientConfig {
                 api_version: config.api_version.clone(),
                 request_timeout: config.call_timeout,
+                waba_id: config.business_account_id.clone(),
                 ..ClientConfig::new(config.base_url, access_token, config.phone_number_id)
             })
         });
@@ -82,10 +90,7 @@ impl CloudApi {
     /// Sends one message. Returns the HTTP status of the answer, where there was one, and what became of the call.
     pub async fn deliver(&self, candidate: &SendCandidate) -> (Option<i32>, Delivery) {
         let Some(client) = &self.client else {
-            return (
-                None,
-                refusal(Verdict::Auth, "no_access_token", "No access token is set: set MICAI_WHATSAPP_ACCESS_TOKEN."),
-            );
+            return (None, refusal(Verdict::Auth, NO_ACCESS_TOKEN.0, NO_ACCESS_TOKEN.1));
         };
         let prepared = client.for_phone_number(&candidate.phone_number_id).map_err(|error| error.to_string());
         let (client, message) = match prepared.and_then(|client| Ok((client, build(candidate)?))) {
@@ -135,15 +140,20 @@ fn recipient(address: &Address) -> Result<Recipient, String> {
 }
 
 fn read_failure(failure: &CallError) -> Delivery {
-    let code = failure.api_error().map(|error| error.code).filter(|code| *code != whatsapp::ApiError::NO_CODE);
-    let advice = code.and_then(whatsapp::error::describe).map(|fact| format!(" {}", fact.advice)).unwrap_or_default();
-    let verdict = failure.verdict();
-    let reason = if verdict == Verdict::Unknown { "no_clear_answer" } else { "refused_by_whatsapp" };
-    let error = SendError { code, reason: reason.to_owned(), detail: format!("{failure}.{advice}") };
+    let (verdict, error) = told(failure);
     match verdict {
         Verdict::Unknown => Delivery::Unknown { error },
         verdict => Delivery::Refused { verdict, retry_after_seconds: failure.retry_after_seconds(), error },
     }
+}
+
+/// What a failed call means, and how it is told.
+fn told(failure: &CallError) -> (Verdict, SendError) {
+    let code = failure.api_error().map(|error| error.code).filter(|code| *code != whatsapp::ApiError::NO_CODE);
+    let advice = code.and_then(whatsapp::error::describe).map(|fact| format!(" {}", fact.advice)).unwrap_or_default();
+    let verdict = failure.verdict();
+    let reason = if verdict == Verdict::Unknown { "no_clear_answer" } else { "refused_by_whatsapp" };
+    (verdict, SendError { code, reason: reason.to_owned(), detail: format!("{failure}.{advice}") })
 }
 
 fn refusal(verdict: Verdict, reason: &str, detail: &str) -> Delivery {

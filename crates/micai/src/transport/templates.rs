@@ -1,11 +1,144 @@
-//! Templates on the wire.
+//! Templates on the wire: listed, made, and filled in.
 
+use serde_json::Value;
+use whatsapp::client::{NewTemplate as WireNewTemplate, SendError as CallError, TemplateInfo};
 use whatsapp::message::{
     LimitError, MediaSource, Template as WireTemplate, TemplateButton as WireButton, TemplateComponent,
     TemplateParameter,
 };
 
-use crate::domain::template::{ButtonValue, HeaderValue, MediaReference, TemplateUse, TextValue};
+use super::{CloudApi, NO_ACCESS_TOKEN, Verdict, told};
+use crate::domain::evidence::{bounded, bounded_text};
+use crate::domain::outbound::{SendCandidate, SendError};
+use crate::domain::template::news::{NewTemplate, TemplateRecord};
+use crate::domain::template::{
+    ButtonValue, HeaderValue, MediaReference, ParameterFormat, TEMPLATE_LANGUAGE_CHARACTERS_MAX,
+    TEMPLATE_NAME_CHARACTERS_MAX, Template, TemplateCategory, TemplateParts, TemplateQuality, TemplateStatus,
+    TemplateUse, TextValue,
+};
+
+/// The most bytes of a template's components; real ones have a few thousand.
+const COMPONENTS_BYTES_MAX: usize = 65_536;
+/// The most characters of WhatsApp's id of a template.
+const ID_CHARACTERS_MAX: usize = 128;
+
+/// A page of the account's templates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TemplatePage {
+    /// The templates.
+    pub templates: Vec<TemplateRecord>,
+    /// Where the next page begins.
+    pub next: Option<String>,
+}
+
+/// WhatsApp's answer to a new template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreatedTemplate {
+    /// Its id there.
+    pub provider_template_id: String,
+    /// Where it stands; mostly `Pending`.
+    pub status: TemplateStatus,
+    /// What WhatsApp takes it for, where the answer says so.
+    pub category: Option<TemplateCategory>,
+}
+
+/// A call about templates that did not end well.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallFailure {
+    /// What it means for another try.
+    pub verdict: Verdict,
+    /// How long WhatsApp asks to wait.
+    pub retry_after_seconds: Option<u64>,
+    /// What happened and what to do.
+    pub error: SendError,
+}
+
+impl CloudApi {
+    /// Lists the account's templates, a page at a time; `after` is where the page begins.
+    ///
+    /// # Errors
+    /// [`CallFailure`], also without an access token.
+    pub async fn template_page(&self, after: Option<&str>) -> Result<TemplatePage, CallFailure> {
+        let client = self.client.as_ref().ok_or_else(no_access_token)?;
+        let page = client.templates(after).await.map_err(|error| failure(&error))?;
+        Ok(TemplatePage { templates: page.templates.into_iter().filter_map(read_template).collect(), next: page.next })
+    }
+
+    /// Hands a new template in for review.
+    ///
+    /// # Errors
+    /// [`CallFailure`]; with [`Verdict::Unknown`] it may have been made all the same.
+    pub async fn create_template(&self, new: &NewTemplate) -> Result<CreatedTemplate, CallFailure> {
+        let client = self.client.as_ref().ok_or_else(no_access_token)?;
+        let wire = WireNewTemplate {
+            name: new.name.clone(),
+            language: new.language.clone(),
+            category: new.category.as_str().to_ascii_uppercase(),
+            parameter_format: Some(new.parameter_format.as_str().to_ascii_uppercase()),
+            components: new.components.clone(),
+        };
+        let created = client.create_template(&wire).await.map_err(|error| failure(&error))?;
+        Ok(CreatedTemplate {
+            provider_template_id: bounded_text(&created.id, ID_CHARACTERS_MAX),
+            status: created.status.as_deref().map_or(TemplateStatus::Pending, TemplateStatus::read),
+            category: created.category.as_deref().map(TemplateCategory::read),
+        })
+    }
+
+    /// The exact request that a send would make, without the token. Unlike [`CloudApi::preview`] it says nothing of how
+    /// statuses find their send.
+    pub fn preview_template(&self, candidate: &SendCandidate) -> Value {
+        let mut request = self.preview(candidate);
+        if let Some(body) = request.get_mut("body").and_then(Value::as_object_mut) {
+            body.remove("biz_opaque_callback_data");
+        }
+        request
+    }
+}
+
+fn no_access_token() -> CallFailure {
+    let error = SendError { code: None, reason: NO_ACCESS_TOKEN.0.to_owned(), detail: NO_ACCESS_TOKEN.1.to_owned() };
+    CallFailure { verdict: Verdict::Auth, retry_after_seconds: None, error }
+}
+
+fn failure(error: &CallError) -> CallFailure {
+    let retry_after_seconds = error.retry_after_seconds();
+    let (verdict, error) = told(error);
+    CallFailure { verdict, retry_after_seconds, error }
+}
+
+/// A template as listed; `None`, with a line in the log, for one whose name or language cannot be a key.
+fn read_template(info: TemplateInfo) -> Option<TemplateRecord> {
+    let fits = |text: &str, most: usize| !text.is_empty() && text.chars().count() <= most && !text.contains('\0');
+    if !fits(&info.name, TEMPLATE_NAME_CHARACTERS_MAX) || !fits(&info.language, TEMPLATE_LANGUAGE_CHARACTERS_MAX) {
+        let (name, language) = (bounded_text(&info.name, 64), bounded_text(&info.language, 64));
+        tracing::warn!(name, language, "a template is passed over: its name or language is empty or too long");
+        return None;
+    }
+    let components = bounded(without_samples(info.components), COMPONENTS_BYTES_MAX);
+    let template = Template {
+        name: info.name,
+        language: info.language,
+        provider_template_id: Some(bounded_text(&info.id, ID_CHARACTERS_MAX)).filter(|id| !id.is_empty()),
+        status: TemplateStatus::read(&info.status),
+        status_reason: None,
+        category: TemplateCategory::read(&info.category),
+        quality: TemplateQuality::read(info.quality.as_deref().unwrap_or_default()),
+        parameter_format: ParameterFormat::read(info.parameter_format.as_deref().unwrap_or_default()),
+        parts: TemplateParts::read(&components),
+    };
+    Some(TemplateRecord { template, components })
+}
+
+/// Addresses of sample files are signed anew in each list: with them, everything would seem to change all the time.
+fn without_samples(mut components: Value) -> Value {
+    for component in components.as_array_mut().into_iter().flatten() {
+        if let Some(example) = component.get_mut("example").and_then(Value::as_object_mut) {
+            example.remove("header_handle");
+        }
+    }
+    components
+}
 
 /// The template as WhatsApp wants it: parts with nothing to fill in are left out.
 pub(super) fn wire(template: &TemplateUse) -> Result<WireTemplate, LimitError> {

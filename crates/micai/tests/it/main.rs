@@ -21,4 +21,5 @@ mod roles;
 mod sender;
 mod shared;
 mod store;
+mod templates;
 mod turn;

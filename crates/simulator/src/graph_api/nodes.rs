@@ -124,12 +124,23 @@ pub(crate) async fn list_templates(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let outcome = shared.act(|world| {
-        admit(world, &version, &headers)?;
-        check_account(world, &id, "get")?;
-        page(world, &version, &query)
+    let (outcome, fault) = shared.act(|world| {
+        faulted(world, |world| {
+            admit(world, &version, &headers)?;
+            check_account(world, &id, "get")?;
+            page(world, &version, &query)
+        })
     });
-    answer(&shared, Call::new(method, &uri), outcome, None).await
+    answer(&shared, Call::new(method, &uri), outcome, fault).await
+}
+
+/// A call about templates, unless a fault strikes first.
+fn faulted(world: &mut World, call: impl FnOnce(&mut World) -> Outcome) -> (Outcome, Option<FaultKind>) {
+    let fault = world.faults.take(FaultOn::Templates, None, |_| true);
+    match refusal_of(&fault) {
+        Some(refusal) => (Err(refusal), fault),
+        None => (call(world), fault),
+    }
 }
 
 fn check_account(world: &World, id: &str, method: &str) -> Result<(), GraphError> {
@@ -192,15 +203,17 @@ pub(crate) async fn create_template(
 ) -> Response {
     let mut call = Call::new(method, &uri);
     call.body = serde_json::from_slice(&body).ok();
-    let outcome = shared.act(|world| {
-        admit(world, &version, &headers)?;
-        check_account(world, &id, "post")?;
-        let body = call.body.as_ref().ok_or_else(|| GraphError::parameter("The request body is not JSON."))?;
-        let template = new_template(world, body)?;
-        let added = world.add_template(template);
-        Ok(json!({ "id": added.id, "status": added.status, "category": added.category }))
+    let (outcome, fault) = shared.act(|world| {
+        faulted(world, |world| {
+            admit(world, &version, &headers)?;
+            check_account(world, &id, "post")?;
+            let body = call.body.as_ref().ok_or_else(|| GraphError::parameter("The request body is not JSON."))?;
+            let template = new_template(world, body)?;
+            let added = world.add_template(template);
+            Ok(json!({ "id": added.id, "status": added.status, "category": added.category }))
+        })
     });
-    answer(&shared, call, outcome, None).await
+    answer(&shared, call, outcome, fault).await
 }
 
 /// `DELETE /{waba_id}/message_templates?name=…[&hsm_id=…]`.

@@ -59,6 +59,7 @@ pub(crate) fn new_template(world: &World, body: &Value) -> Checked<Template> {
         category,
         status: "PENDING".to_owned(),
         rejected_reason: "NONE".to_owned(),
+        quality: "UNKNOWN".to_owned(),
         named,
         components,
     })

@@ -12,6 +12,8 @@ pub enum FaultOn {
     Webhook,
     /// A call to upload, look up or download media.
     Media,
+    /// A call to list or make templates.
+    Templates,
 }
 
 /// What goes wrong. Not every fault makes sense everywhere; [`FaultSpec`] says which does.
@@ -22,15 +24,15 @@ pub enum FaultKind {
     Duplicate,
     /// Webhook: held back until the next one has gone out (at most [`crate::deliver::REORDER_WAIT_MAX`]).
     Reorder,
-    /// Webhook: leaves later. Send and media: answered later.
+    /// Webhook: leaves later. Elsewhere: answered later.
     Delay {
         /// Real time, in milliseconds.
         ms: u64,
     },
-    /// Send and media: the work is done, then the connection is closed without an answer. Webhook: the answer is
+    /// Not webhook: the work is done, then the connection is closed without an answer. Webhook: the answer is
     /// ignored, so that the webhook comes again.
     DropAnswer,
-    /// Send and media: answered with this HTTP status and a Graph error body. Webhook: the answer counts as this one.
+    /// Not webhook: answered with this HTTP status and a Graph error body. Webhook: the answer counts as this one.
     Status {
         /// The HTTP status.
         code: u16,
@@ -38,7 +40,7 @@ pub enum FaultKind {
         #[serde(default)]
         after_accepting: bool,
     },
-    /// Send and media: refused with this code. Webhook: the next accepted message ends in a `failed` status with it.
+    /// Not webhook: refused with this code. Webhook: the next accepted message ends in a `failed` status with it.
     Error {
         /// Meta's code.
         code: u32,

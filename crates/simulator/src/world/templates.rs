@@ -11,6 +11,10 @@ use crate::world::{Job, World};
 pub const TEMPLATES_MAX: usize = 250;
 /// States that a template can be put into through the control API.
 pub const TEMPLATE_STATUSES: &[&str] = &["APPROVED", "PENDING", "REJECTED", "PAUSED", "DISABLED"];
+/// Qualities that a template can be given through the control API.
+pub const TEMPLATE_QUALITIES: &[&str] = &["GREEN", "YELLOW", "RED", "UNKNOWN"];
+/// Categories that a template can be moved to through the control API.
+pub const TEMPLATE_CATEGORIES: &[&str] = &["UTILITY", "MARKETING", "AUTHENTICATION"];
 
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
@@ -20,6 +24,7 @@ pub(crate) struct Template {
     pub(crate) category: String,
     pub(crate) status: String,
     pub(crate) rejected_reason: String,
+    pub(crate) quality: String,
     /// Whether its variables have names instead of numbers.
     pub(crate) named: bool,
     pub(crate) components: Vec<Value>,
@@ -33,7 +38,17 @@ impl Template {
             language: self.language.clone(),
             category: self.category.clone(),
             status: self.status.clone(),
+            quality: self.quality.clone(),
         }
+    }
+
+    /// What each webhook about a template begins with.
+    fn named(&self) -> Value {
+        json!({
+            "message_template_id": self.id.parse::<u64>().unwrap_or_default(),
+            "message_template_name": self.name,
+            "message_template_language": self.language,
+        })
     }
 
     /// The component of this type, `BODY` for instance.
@@ -51,7 +66,7 @@ impl Template {
             "status": self.status,
             "parameter_format": if self.named { "NAMED" } else { "POSITIONAL" },
             "components": self.components,
-            "quality_score": { "score": "UNKNOWN" },
+            "quality_score": { "score": self.quality },
             "rejected_reason": self.rejected_reason,
         })
     }
@@ -138,6 +153,7 @@ impl Templates {
             category: category.to_owned(),
             status: "APPROVED".to_owned(),
             rejected_reason: "NONE".to_owned(),
+            quality: "UNKNOWN".to_owned(),
             named,
             components,
         };
@@ -150,6 +166,12 @@ impl Templates {
 
     pub(crate) fn by_id(&self, id: &str) -> Option<&Template> {
         self.all.iter().find(|template| template.id == id)
+    }
+
+    /// By id, or by name in any language.
+    fn find_mut(&mut self, id_or_name: &str) -> Result<&mut Template, ControlError> {
+        let found = self.all.iter_mut().find(|template| template.id == id_or_name || template.name == id_or_name);
+        found.ok_or_else(|| ControlError::NotFound(format!("there is no template {id_or_name}")))
     }
 
     pub(crate) fn by_name(&self, name: &str, language: &str) -> Option<&Template> {
@@ -187,30 +209,81 @@ impl World {
         status: &str,
         reason: Option<&str>,
     ) -> Result<TemplateView, ControlError> {
-        if !TEMPLATE_STATUSES.contains(&status) {
-            return Err(ControlError::Invalid(format!("status is one of {}", TEMPLATE_STATUSES.join(", "))));
-        }
-        let found =
-            self.templates.all.iter_mut().find(|template| template.id == id_or_name || template.name == id_or_name);
-        let Some(template) = found else {
-            return Err(ControlError::NotFound(format!("there is no template {id_or_name}")));
-        };
+        check_word("status", status, TEMPLATE_STATUSES)?;
+        let template = self.templates.find_mut(id_or_name)?;
         let default_reason = if status == "REJECTED" { "INVALID_FORMAT" } else { "NONE" };
         template.status = status.to_owned();
         template.rejected_reason = reason.unwrap_or(default_reason).to_owned();
-        let view = template.view();
-        let value = json!({
-            "event": status,
-            "message_template_id": template.id.parse::<u64>().unwrap_or_default(),
-            "message_template_name": template.name,
-            "message_template_language": template.language,
-            "message_template_category": template.category,
-            "reason": template.rejected_reason,
-        });
-        let about = About { kind: "template".to_owned(), ..About::default() };
-        self.send_change(about, "message_template_status_update", value);
+        let (view, mut value) = (template.view(), template.named());
+        value["event"] = json!(status);
+        value["message_template_category"] = json!(template.category);
+        value["reason"] = json!(template.rejected_reason);
+        self.send_template_change("message_template_status_update", value);
         Ok(view)
     }
+
+    /// Gives a template another quality and tells the webhook.
+    pub(crate) fn set_template_quality(
+        &mut self,
+        id_or_name: &str,
+        quality: &str,
+    ) -> Result<TemplateView, ControlError> {
+        check_word("quality", quality, TEMPLATE_QUALITIES)?;
+        let template = self.templates.find_mut(id_or_name)?;
+        let previous = std::mem::replace(&mut template.quality, quality.to_owned());
+        let (view, mut value) = (template.view(), template.named());
+        value["previous_quality_score"] = json!(previous);
+        value["new_quality_score"] = json!(quality);
+        self.send_template_change("message_template_quality_update", value);
+        Ok(view)
+    }
+
+    /// Moves a template to another category, or only announces that, and tells the webhook.
+    pub(crate) fn set_template_category(
+        &mut self,
+        id_or_name: &str,
+        category: &str,
+        only_announced: bool,
+    ) -> Result<TemplateView, ControlError> {
+        check_word("category", category, TEMPLATE_CATEGORIES)?;
+        let template = self.templates.find_mut(id_or_name)?;
+        let mut value = template.named();
+        if only_announced {
+            value["new_category"] = json!(template.category);
+            value["correct_category"] = json!(category);
+        } else {
+            value["previous_category"] = json!(template.category);
+            value["new_category"] = json!(category);
+            template.category = category.to_owned();
+        }
+        let view = template.view();
+        self.send_template_change("template_category_update", value);
+        Ok(view)
+    }
+
+    /// Gives a template other words and tells the webhook.
+    pub(crate) fn set_template_body(&mut self, id_or_name: &str, text: &str) -> Result<TemplateView, ControlError> {
+        let template = self.templates.find_mut(id_or_name)?;
+        let body = template.components.iter_mut().find(|component| component["type"] == "BODY");
+        let body = body.ok_or_else(|| ControlError::Invalid("the template has no body".to_owned()))?;
+        body["text"] = json!(text);
+        let (view, mut value) = (template.view(), template.named());
+        value["message_template_element"] = json!(text);
+        self.send_template_change("message_template_components_update", value);
+        Ok(view)
+    }
+
+    fn send_template_change(&mut self, field: &str, value: Value) {
+        let about = About { kind: "template".to_owned(), ..About::default() };
+        self.send_change(about, field, value);
+    }
+}
+
+fn check_word(what: &str, word: &str, words: &[&str]) -> Result<(), ControlError> {
+    if words.contains(&word) {
+        return Ok(());
+    }
+    Err(ControlError::Invalid(format!("{what} is one of {}", words.join(", "))))
 }
 
 /// The names inside `{{…}}` in order of appearance, each once.

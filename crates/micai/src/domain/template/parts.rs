@@ -116,7 +116,11 @@ impl TemplateParts {
     /// never sent half filled in.
     pub fn read(components: &Value) -> Self {
         let mut parts = Self::default();
-        for component in components.as_array().map(Vec::as_slice).unwrap_or_default() {
+        let Some(components) = components.as_array() else {
+            parts.unsupported.push("UNREADABLE".to_owned());
+            return parts;
+        };
+        for component in components {
             let kind = word(component, "type");
             match kind.as_str() {
                 "HEADER" => match read_header(component) {
@@ -212,7 +216,7 @@ mod tests {
         assert_eq!(parts.unsupported, ["CAROUSEL"]);
         let odd = TemplateParts::read(&json!([{ "type": "HEADER", "format": "GIF" }, 7, { "type": "BODY" }]));
         assert_eq!(odd.unsupported, ["HEADER GIF", ""]);
-        assert_eq!(TemplateParts::read(&Value::Null), TemplateParts::default());
+        assert_eq!(TemplateParts::read(&json!({ "left_out_bytes": 70_000 })).unsupported, ["UNREADABLE"]);
     }
 
     #[test]

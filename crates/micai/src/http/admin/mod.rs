@@ -10,4 +10,5 @@ pub(super) mod letters;
 pub(super) mod outbound;
 mod page;
 pub(super) mod rules;
+pub(super) mod templates;
 pub(super) mod try_agent;

@@ -9,7 +9,7 @@ use super::super::error::Problem;
 /// Rows of a page when the request does not say.
 pub(super) const PAGE_ROWS_DEFAULT: usize = 50;
 /// The most bytes of an id inside a cursor: the longest id in its widest encoding.
-const CURSOR_ID_BYTES_MAX: usize = 512;
+const CURSOR_ID_BYTES_MAX: usize = 640;
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]

@@ -25,6 +25,8 @@ use crate::ids::{ConversationId, Ids, OutboundId, TurnId};
 use crate::ingest::Ingest;
 use crate::queue::{MemoryQueue, Topic, WakeQueue};
 use crate::store::{Location, Store};
+use crate::templates::{TemplateBook, TemplateDesk};
+use crate::transport::{CloudApi, CloudApiConfig};
 
 pub const ADMIN_KEY: &str = "admin-key-of-the-test";
 pub const VERIFY_TOKEN: &str = "verify-token-of-the-test";
@@ -82,7 +84,19 @@ impl Platform {
         let stop = CancellationToken::new();
         let queue: Arc<dyn WakeQueue> = Arc::new(MemoryQueue::start(shared.clone(), stop.clone()));
         let secrets = vec![SecretString::from(APP_SECRET)];
+        let api = Arc::new(
+            CloudApi::new(CloudApiConfig {
+                base_url: "http://127.0.0.1:9".parse().unwrap(),
+                api_version: "v25.0".to_owned(),
+                access_token: None,
+                phone_number_id: "unset".to_owned(),
+                business_account_id: None,
+                call_timeout: Duration::from_secs(1),
+            })
+            .unwrap(),
+        );
         let state = HttpState {
+            templates: TemplateDesk::new(store.clone(), api, TemplateBook::default(), None),
             ingest: Ingest::new(store.clone(), queue.clone(), shared.clone(), secrets, 1_000),
             store,
             queue,
