@@ -30,10 +30,10 @@ use crate::ingest::Ingest;
 use crate::queue::{MemoryQueue, RedisQueue, RedisQueueSettings, UnheardQueue, WakeQueue};
 use crate::redis_link::RedisServer;
 use crate::sender::gate::{Gate as SendGate, Paces};
-use crate::sender::stand_in::{OutOfWindow, StandIns};
 use crate::sender::policy::{Policy, WINDOW_MARGIN_SECONDS};
 use crate::sender::purse;
 use crate::sender::reconcile::{self, ReconcileLimits};
+use crate::sender::stand_in::{OutOfWindow, StandIns};
 use crate::sender::{Rules, Sender, SenderLimits};
 use crate::shared::{InProcess, Pace, Shared, SharedRedis};
 use crate::store::{Location, Store};
@@ -252,10 +252,8 @@ impl App {
             ),
         };
         let (store, queue) = (self.store.clone(), self.queue.clone());
-        let fallback = OutOfWindow {
-            template: config.out_of_window_template.clone(),
-            language: config.template_language.clone(),
-        };
+        let fallback =
+            OutOfWindow { template: config.out_of_window_template.clone(), language: config.template_language.clone() };
         let rules = Rules {
             policy,
             prices: prices.clone(),

@@ -70,6 +70,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "templates::TemplateFault",
             "templates::contract",
             "templates::creation",
+            "templates::fitting",
             "templates::render",
         ],
     ),

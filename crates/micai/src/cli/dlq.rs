@@ -23,9 +23,12 @@ use crate::domain::template::{TemplateUse, TextValue};
 use crate::ids::Ids;
 use crate::letters::{ExplainedGroup, ExplainedLetter, explain_group, explain_letter};
 use crate::store::{Store, Story};
+use crate::templates::fitting;
 
 /// Characters of a message that a table shows.
 const SHOWN_CHARACTERS_MAX: usize = 48;
+/// Languages of one template that are looked at.
+const LANGUAGES_MAX: i64 = 200;
 /// Columns of running text.
 const TEXT_COLUMNS: usize = 96;
 
@@ -147,7 +150,7 @@ async fn act(args: &DlqArgs, config: &Config, store: &Store) -> anyhow::Result<S
             let terms = ReplayTerms {
                 dry_run: !replay.which.yes,
                 older_than_ok: replay.older_than_ok,
-                template: template(replay)?,
+                template: template(replay, config, store).await?,
                 template_for_all: replay.template_for_all,
                 window_seconds: rules.window_seconds,
                 now: SystemClock.now(),
@@ -197,7 +200,7 @@ fn chosen(which: &WhichArgs) -> anyhow::Result<Chosen> {
     }
 }
 
-fn template(replay: &ReplayArgs) -> anyhow::Result<Option<MessageBody>> {
+async fn template(replay: &ReplayArgs, config: &Config, store: &Store) -> anyhow::Result<Option<MessageBody>> {
     let Some(template) = &replay.template else { return Ok(None) };
     let parts = template.split_once(':').filter(|(name, language)| !name.is_empty() && !language.is_empty());
     let (name, language) = parts.context("--template must be NAME:LANGUAGE, such as order_ready:pt_BR")?;
@@ -207,7 +210,18 @@ fn template(replay: &ReplayArgs) -> anyhow::Result<Option<MessageBody>> {
         let (name, text) = value.split_once('=').context("--named-value must be NAME=TEXT, such as first_name=Ana")?;
         template.body.push(TextValue::named(name, text));
     }
-    Ok(Some(MessageBody::Template { template: Box::new(template), text: None }))
+    // Without an account no templates are known, and it goes as it is.
+    let Some(waba_id) = &config.whatsapp_business_account_id else {
+        return Ok(Some(MessageBody::Template { template: Box::new(template), text: None }));
+    };
+    let known = store.templates_named(waba_id, &template.name, LANGUAGES_MAX).await?;
+    match fitting::message(known.iter().map(|row| &row.record.template), template) {
+        Ok(message) => Ok(Some(message)),
+        Err(wrong) => {
+            let sentences: Vec<String> = wrong.into_iter().map(|fault| fault.sentence).collect();
+            bail!("the template does not fit: {}", sentences.join(" "))
+        }
+    }
 }
 
 fn shown<T: Serialize + ?Sized>(json: bool, what: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<String> {

@@ -83,7 +83,8 @@ impl StandIns {
     pub fn check(&self, body: &MessageBody) -> Result<(), Refusal> {
         let Some(filled) = body.template() else { return Ok(()) };
         let templates: &Snapshot = &self.book.snapshot();
-        let fail = |reason: &str, detail: String| Refusal::Fail(SendError { code: None, reason: reason.to_owned(), detail });
+        let fail =
+            |reason: &str, detail: String| Refusal::Fail(SendError { code: None, reason: reason.to_owned(), detail });
         let Some(template) = templates.find(&filled.name, &filled.language) else {
             return Err(fail(
                 "template_unknown",

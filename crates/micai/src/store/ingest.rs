@@ -202,12 +202,7 @@ impl Ingest {
     }
 
     /// Goes through the webhooks in their order: whom each message is from, and what statuses and preferences teach.
-    fn meet<'a>(
-        &self,
-        book: &mut IdentityBook<'_>,
-        webhooks: &'a [Webhook],
-        arrivals: &[Arrival<'_>],
-    ) -> Met<'a> {
+    fn meet<'a>(&self, book: &mut IdentityBook<'_>, webhooks: &'a [Webhook], arrivals: &[Arrival<'_>]) -> Met<'a> {
         let mut met = Met::default();
         let mut arrivals = arrivals.iter().peekable();
         for (position, webhook) in webhooks.iter().enumerate() {

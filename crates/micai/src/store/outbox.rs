@@ -15,9 +15,7 @@ use super::script::{Cell, Kind, Rows, Script};
 use super::settle::Settle;
 use crate::domain::agent::AgentId;
 use crate::domain::contact::{Address, AddressKind};
-use crate::domain::outbound::{
-    MessageBody, NextSend, Refusal, SendCandidate, SendState, Settlement,
-};
+use crate::domain::outbound::{MessageBody, NextSend, Refusal, SendCandidate, SendState, Settlement};
 use crate::domain::pause::PauseKey;
 use crate::domain::template::TemplateUse;
 use crate::ids::{ContactId, ConversationId, OutboundId};

@@ -6,6 +6,7 @@ pub mod contract;
 pub mod creation;
 mod desk;
 mod fault;
+pub mod fitting;
 pub mod render;
 pub mod sync;
 

@@ -8,7 +8,7 @@ mod unknown;
 use micai::queue::Topic;
 use reqwest::Method;
 use serde_json::{Value, json};
-use simulator::{FaultKind, FaultOn, FaultSpec, PhoneKind};
+use simulator::{FaultKind, FaultOn, FaultSpec, PhoneKind, SimulatorConfig};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Executor as _};
 
@@ -203,6 +203,35 @@ async fn what_is_old_goes_only_when_that_is_said_and_outside_the_window_as_a_tem
     stage.simulator.say(&bo, "are you there?").unwrap();
     let heard = stage.replies(&bo, 2).await;
     assert!(heard[0].contains("hello"), "what was held goes first: {heard:?}");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_that_does_not_fit_is_refused_before_anything_moves() {
+    let account = SimulatorConfig::default().waba_id;
+    let settings = [("queue_max_attempts", "1"), ("whatsapp_business_account_id", account.as_str())];
+    let stage = Stage::with(&settings).await;
+    let phone = stage.phone("Ana", PhoneKind::Phone);
+    stage.letter(&phone, "hello", FaultOn::Send, 131_009).await;
+    stage.post("/admin/templates/sync", json!({})).await;
+    let replay = |template: Value| json!({ "group": "outbound:131009", "dry_run": false, "template": template, "template_for_all": true });
+    for (template, field) in [
+        (json!({ "name": "nothing", "language": "en_US" }), "template.name"),
+        (json!({ "name": "reminder", "language": "xx" }), "template.language"),
+        (json!({ "name": "reminder", "language": "en_US", "body": [{ "text": "Ana" }] }), "template.body"),
+    ] {
+        let (status, problem) = stage.refused("/admin/letters/replay", replay(template)).await;
+        let named = problem["errors"][0]["field"].as_str().unwrap_or_default();
+        assert_eq!((status, named.starts_with(field)), (422, true), "{problem}");
+    }
+    assert_eq!(stage.outbound("failed").await.len(), 1);
+    let fits =
+        json!({ "name": "reminder", "language": "en_US", "body": [{ "text": "Ana" }, { "text": "dentist at 9" }] });
+    assert_eq!(stage.post("/admin/letters/replay", replay(fits)).await["as_template"], 1);
+    let heard = stage.replies(&phone, 1).await;
+    assert!(heard[0].contains("Hi Ana, this is your reminder: dentist at 9."), "{heard:?}");
+    stage.settle().await;
+    assert!(stage.outbound("delivered").await[0]["body"]["text"].as_str().unwrap().contains("dentist at 9"));
     stage.end().await;
 }
 

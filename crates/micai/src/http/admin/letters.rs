@@ -12,6 +12,7 @@ use super::super::path::StrictPath;
 use super::super::state::HttpState;
 use super::bounds::Faults;
 use super::page::{Page, PageRows, text_cursor, uuid_cursor};
+use super::templates::LANGUAGES_MAX;
 use crate::domain::letter::{
     ACTION_REASON_CHARACTERS_MAX, Chosen, GroupName, LETTER_IDS_MAX, RepairReport, ReplayTerms,
 };
@@ -20,6 +21,7 @@ use crate::domain::template::{TEMPLATE_LANGUAGE_CHARACTERS_MAX, TEMPLATE_NAME_CH
 use crate::letters::{ExplainedGroup, ExplainedLetter, explain_group, explain_letter};
 use crate::queue::Topic;
 use crate::store::{Repaired, Story};
+use crate::templates::fitting;
 
 /// Which page of the groups.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -202,6 +204,10 @@ pub async fn replay(
     let mut faults = Faults::default();
     let chosen = check_chosen(&mut faults, body.ids, body.group.as_deref());
     check_template(&mut faults, body.template.as_ref(), body.template_for_all);
+    let template = match body.template {
+        Some(template) => message(&state, &mut faults, template).await?,
+        None => None,
+    };
     faults.into_result("replay_invalid")?;
     let sending = &state.sending;
     if !body.dry_run && !sending.outbound_enabled {
@@ -211,7 +217,6 @@ pub async fn replay(
              again. A dry run works meanwhile.",
         ));
     }
-    let template = body.template.map(|template| MessageBody::Template { template: Box::new(template), text: None });
     let terms = ReplayTerms {
         dry_run: body.dry_run,
         older_than_ok: body.older_than_ok,
@@ -277,6 +282,25 @@ fn check_template(faults: &mut Faults, template: Option<&TemplateUse>, for_all: 
         Some(template) => {
             faults.check_id("template.name", &template.name, TEMPLATE_NAME_CHARACTERS_MAX);
             faults.check_id("template.language", &template.language, TEMPLATE_LANGUAGE_CHARACTERS_MAX);
+        }
+    }
+}
+
+/// The message that a template makes. Without an account no templates are known, and it goes as it is.
+async fn message(
+    state: &HttpState,
+    faults: &mut Faults,
+    template: TemplateUse,
+) -> Result<Option<MessageBody>, Problem> {
+    let Some(waba_id) = state.templates.waba_id() else {
+        return Ok(Some(MessageBody::Template { template: Box::new(template), text: None }));
+    };
+    let known = state.store.templates_named(waba_id, &template.name, LANGUAGES_MAX).await?;
+    match fitting::message(known.iter().map(|row| &row.record.template), template) {
+        Ok(message) => Ok(Some(message)),
+        Err(wrong) => {
+            wrong.into_iter().for_each(|fault| faults.add(format!("template.{}", fault.field), fault.sentence));
+            Ok(None)
         }
     }
 }

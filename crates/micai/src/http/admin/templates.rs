@@ -27,7 +27,7 @@ use crate::store::{TemplateFilter, TemplateRow};
 use crate::templates::{CreateError, SyncError, TemplateFault, contract, creation, render};
 
 /// The most languages of a template that are shown. WhatsApp knows about seventy.
-const LANGUAGES_MAX: i64 = 200;
+pub(super) const LANGUAGES_MAX: i64 = 200;
 /// When a caller may come back after WhatsApp could not answer.
 const WHATSAPP_RETRY_AFTER: Duration = Duration::from_secs(60);
 

@@ -41,6 +41,8 @@ async fn probes_tell_life_from_readiness() {
             "shared": "in_process",
             "oldest_pending_age_seconds": null,
             "oldest_queued_age_seconds": null,
+            "unknown_sends": 0,
+            "dead_letters": 0,
         })
     );
 
