@@ -268,6 +268,7 @@ impl App {
         let limits = ReconcileLimits {
             call_seconds_max: seconds(config.whatsapp_call_timeout_seconds * LOST_CALL_FACTOR),
             unknown_deadline_seconds: seconds(config.unknown_send_deadline_seconds),
+            held_seconds_max: i64::from(config.held_hours_max) * 3_600,
             interval_seconds: seconds(config.sweep_interval_seconds),
         };
         let (store, queue) = (self.store.clone(), self.queue.clone());

@@ -60,8 +60,8 @@ fn open_routes() -> OpenApiRouter<HttpState> {
 
 fn admin_routes() -> OpenApiRouter<HttpState> {
     use admin::{
-        agents, alerts, audit, bind, budgets, contacts, conversations, letters, outbound, rules, spend, templates,
-        try_agent,
+        agents, alerts, audit, bind, budgets, contacts, conversations, letters, outbound, pauses, rules, spend,
+        templates, try_agent,
     };
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
@@ -93,6 +93,9 @@ fn admin_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(templates::sync))
         .routes(routes!(templates::read))
         .routes(routes!(templates::preview))
+        .routes(routes!(pauses::list, pauses::set))
+        .routes(routes!(pauses::resume_all))
+        .routes(routes!(pauses::resume))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::acknowledge))
         .routes(routes!(audit::list))

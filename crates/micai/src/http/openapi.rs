@@ -41,6 +41,7 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
         (name = "cost", description = "What messages cost, and how much may be spent."),
         (name = "letters", description = "Messages that will not move by themselves any more, and what to do about them."),
         (name = "templates", description = "Message templates: what WhatsApp knows of them, new ones, previews."),
+        (name = "pauses", description = "What is not sent for the time being."),
         (name = "alerts", description = "What somebody must look at."),
         (name = "audit", description = "Who changed what."),
     )

@@ -25,28 +25,14 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::domain::contact::{Address, AddressKind};
     use crate::domain::outbound::MessageBody;
-    use crate::ids::Ids;
 
     #[test]
     fn what_the_person_does_not_want_is_refused() {
         use TemplateCategory::{Authentication, Marketing, Unknown, Utility};
         let now = Timestamp::from_second(1_790_000_000).unwrap();
-        let ids = Ids::seeded(3);
-        let candidate = SendCandidate {
-            id: ids.outbound(now),
-            conversation_id: ids.conversation(now),
-            phone_number_id: "1".to_owned(),
-            to: Address { kind: AddressKind::Phone, value: "551".to_owned() },
-            body: MessageBody::Text { text: "hello".to_owned() },
-            attempts: 0,
-            ignores_opt_out: false,
-            last_inbound_at: None,
-            opted_out_at: None,
-            marketing_stopped_at: None,
-            blocked_at: None,
-        };
+        let candidate =
+            SendCandidate { body: MessageBody::Text { text: "hello".to_owned() }, ..SendCandidate::blank() };
         // Blocked, opted out, marketing stopped; confirms an opt-out; category.
         for (blocked, opted_out, stopped, confirms, category, expected) in [
             (false, false, false, false, None, None),

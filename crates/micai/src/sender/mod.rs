@@ -204,7 +204,7 @@ impl Sender {
         country: &str,
     ) -> Result<Step, StoreError> {
         let begun_at = self.clock.now();
-        if !self.store.begin_send(candidate, body).await? {
+        if !self.store.begin_send_as(candidate, body).await? {
             return Ok(Step::Idle);
         }
         crate::crash::point("intent");

@@ -163,8 +163,14 @@ mod tests {
             (Some(0), true, false, "opted_out"),
         ] {
             let policy = Policy { outbound_enabled, window_seconds: DAY };
-            let permission =
-                check(&policy, &candidate(last_seconds_ago, opted_out, now), &PauseSnapshot::default(), "BR", now);
+            let permission = check(
+                &policy,
+                &candidate(last_seconds_ago, opted_out, now),
+                None,
+                &PauseSnapshot::default(),
+                "BR",
+                now,
+            );
             assert_eq!(word(&permission), expected, "{last_seconds_ago:?} {opted_out} {outbound_enabled}");
         }
     }
@@ -174,6 +180,6 @@ mod tests {
         let now = Timestamp::from_second(1_790_000_000).unwrap();
         let confirmation = SendCandidate { ignores_opt_out: true, ..candidate(Some(0), true, now) };
         let policy = Policy { outbound_enabled: true, window_seconds: DAY };
-        assert_eq!(check(&policy, &confirmation, &PauseSnapshot::default(), "BR", now), Permission::Granted);
+        assert_eq!(check(&policy, &confirmation, None, &PauseSnapshot::default(), "BR", now), Permission::Granted);
     }
 }

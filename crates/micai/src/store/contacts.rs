@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::Store;
 use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
+use super::familiar;
 use super::identity::IdentityBook;
 use super::people::{load_people, write_people};
 use super::{audit, consent};
@@ -211,6 +212,8 @@ impl Store {
         let id = ContactId(before.id);
         if before.blocked_at.is_some() != reason.is_some() {
             write_block(&mut tx, id, reason, now).await?;
+            // Whoever is familiar is taken to be somebody who may have a turn.
+            familiar::note_change(&mut tx, self.ids.uuid(now)).await?;
             if reason.is_some() {
                 consent::cancel_held(&mut tx, id, &blocked_error(), now).await?;
             }

@@ -98,9 +98,17 @@ impl Store {
         self.lanes.next.submit(request).await
     }
 
-    /// Writes the intent to call, as attempt `candidate.attempts + 1`. `body` is what the message says from now on, where that
-    /// is something else than before. `false` when somebody else was quicker.
-    pub async fn begin_send(&self, candidate: &SendCandidate, body: Option<MessageBody>) -> Result<bool, StoreError> {
+    /// Writes the intent to call, as attempt `candidate.attempts + 1`. `false` when somebody else was quicker.
+    pub async fn begin_send(&self, candidate: &SendCandidate) -> Result<bool, StoreError> {
+        self.begin_send_as(candidate, None).await
+    }
+
+    /// As [`Store::begin_send`]; `body` is what the message says from now on, where that is something else than before.
+    pub async fn begin_send_as(
+        &self,
+        candidate: &SendCandidate,
+        body: Option<MessageBody>,
+    ) -> Result<bool, StoreError> {
         let begin = Begin {
             conversation_id: candidate.conversation_id,
             id: candidate.id,

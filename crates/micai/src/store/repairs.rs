@@ -311,7 +311,7 @@ async fn load(
              o.replays, o.created_at, c.last_inbound_at, o.provider_message_id,
              (SELECT 1 FROM delivery_events e WHERE e.provider_message_id = o.provider_message_id
                 AND e.status IN ('delivered', 'read', 'played') LIMIT 1) IS NOT NULL AS was_delivered,
-             (p.opted_out_at IS NOT NULL AND NOT o.ignores_opt_out) AS is_opted_out"
+             ((p.opted_out_at IS NOT NULL AND NOT o.ignores_opt_out) OR p.blocked_at IS NOT NULL) AS is_opted_out"
         }
         Direction::Inbound => {
             "m.id, m.conversation_id, m.reply_to AS person, p.name, m.kind, NULL AS body, m.text AS words, m.error,

@@ -86,6 +86,45 @@ impl Store {
         Ok(first.is_some())
     }
 
+    /// Gives up sends that have been held since before `held_seconds_max` ago: dead letters with their reason. At most some
+    /// hundred at a time, the oldest first. Returns how many.
+    pub async fn expire_holds(&self, held_seconds_max: i64) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        let before = now - SignedDuration::from_secs(held_seconds_max);
+        let rows: Vec<HeldRow> = read!(&self.db, |pool, D| {
+            sqlx::query_as(
+                "SELECT conversation_id, id, error FROM outbound_messages
+                 WHERE state IN ('held', 'suppressed', 'unknown', 'failed', 'cancelled') AND state = 'held'
+                   AND created_at <= $1 AND updated_at <= $1
+                 ORDER BY id LIMIT $2",
+            )
+            .bind(Ts(before))
+            .bind(LOOK_ROWS_MAX)
+            .fetch_all(pool)
+            .await?
+        });
+        let mut tx = self.db.begin().await?;
+        let mut expired = 0;
+        for row in rows {
+            let error = expired_hold(row.error.map(|error| error.0));
+            expired += on!(&mut tx, |connection, D| {
+                sqlx::query(
+                    "UPDATE outbound_messages SET state = 'failed', error = $1, updated_at = $2
+                     WHERE conversation_id = $3 AND id = $4 AND state = 'held'",
+                )
+                .bind(Json(&error))
+                .bind(Ts(now))
+                .bind(row.conversation_id)
+                .bind(row.id)
+                .execute(connection)
+                .await?
+                .rows_affected()
+            });
+        }
+        tx.commit().await?;
+        Ok(usize::try_from(expired).unwrap_or(usize::MAX))
+    }
+
     /// Queues an unknown send for its one repetition. `false` when a status or a person settled it meanwhile.
     pub async fn resend_unknown(&self, unknown: &UnknownSend) -> Result<bool, StoreError> {
         let now = self.clock.now();
@@ -107,6 +146,20 @@ impl Store {
         tx.commit().await?;
         Ok(changed > 0)
     }
+}
+
+row! { struct HeldRow { conversation_id: Uuid, id: Uuid, error: Option<Json<SendError>> } }
+
+/// What a send died of that was held for too long: what it was held for.
+fn expired_hold(held_for: Option<SendError>) -> SendError {
+    let (code, reason, detail) =
+        held_for.map_or_else(|| (None, String::new(), String::new()), |error| (error.code, error.reason, error.detail));
+    let reason = match reason.as_str() {
+        "paused" => "pause_expired",
+        "budget_exceeded" => "budget_expired",
+        _ => "window_expired",
+    };
+    SendError { code, reason: reason.to_owned(), detail: format!("It was held for too long. {detail}") }
 }
 
 row! {

@@ -11,6 +11,7 @@ pub(super) mod conversations;
 pub(super) mod letters;
 pub(super) mod outbound;
 mod page;
+pub(super) mod pauses;
 pub(super) mod rules;
 pub(super) mod spend;
 pub(super) mod templates;

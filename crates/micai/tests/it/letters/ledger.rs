@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use micai::clock::Clock as _;
 use micai::domain::audit::{Actor, AuditAction};
+use micai::domain::consent::{ConsentCategory, ConsentChange, ConsentSource};
 use micai::domain::fate::{Decision, Settled, Verdict};
 use micai::domain::letter::{Chosen, Direction, GroupName, ReplayTerms};
 use micai::domain::outbound::{AttemptOutcome, DeliveryStatus, NextSend, SendCandidate, SendError, Settlement};
@@ -144,7 +145,9 @@ async fn what_was_delivered_and_who_said_stop_is_left_alone(world: &World) {
     world.say("stop.604", "604", "stop").await;
     let claim = world.store.claim(conversation, LEASE_SECONDS).await.unwrap().unwrap();
     let mut turn = world.turn(&claim, &[]);
-    turn.effects = vec![Effect::OptOut];
+    let change =
+        ConsentChange::new(ConsentCategory::All, true, ConsentSource::Word, serde_json::json!({ "word": "stop" }));
+    turn.effects = vec![Effect::Consent { change, provider_message_id: "stop.604".into() }];
     world.store.finish(turn).await.unwrap();
     assert_eq!(world.replay(&letters[0]).await, (0, Some("opted_out".into())));
 }

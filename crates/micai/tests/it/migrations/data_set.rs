@@ -11,6 +11,7 @@ use micai::domain::consent::{ConsentCategory, ConsentChange, ConsentSource};
 use micai::domain::contact::{AddressKind, Person};
 use micai::domain::inbound::{RawEvent, WebhookFacts};
 use micai::domain::outbound::{AttemptOutcome, DeliveryStatus, MessageBody, NextSend, Refusal, SendError, SendState};
+use micai::domain::pause::{PauseKey, PauseScope};
 use micai::domain::rule::{Rule, RuleAction, RuleKind};
 use micai::domain::turn::Effect;
 use micai::ids::{ConversationId, InboundId};
@@ -96,7 +97,7 @@ async fn fill(world: &World) {
     for (number, outcome) in [
         AttemptOutcome::Unknown { error: error("timeout") },
         AttemptOutcome::Failed { error: error("refused") },
-        AttemptOutcome::Held { error: error("needs_template") },
+        AttemptOutcome::Paused { error: error("paused"), pause: PauseKey::new(PauseScope::Account, "") },
     ]
     .into_iter()
     .enumerate()

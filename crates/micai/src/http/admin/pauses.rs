@@ -1,0 +1,158 @@
+//! `/admin/pauses`: what is not sent for the time being.
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::super::actor::{ActorHeader, AdminActor};
+use super::super::error::{Problem, StrictJson};
+use super::super::path::StrictPath;
+use super::super::state::HttpState;
+use super::bounds::Faults;
+use crate::domain::pause::{
+    PAUSE_SENTENCE_CHARACTERS_MAX, PAUSE_SUBJECT_CHARACTERS_MAX, PAUSES_MAX, Pause, PauseKey, PauseScope,
+};
+use crate::queue::Topic;
+use crate::store::PauseView;
+
+/// All pauses.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PauseList {
+    /// By scope and subject.
+    items: Vec<PauseView>,
+}
+
+/// What is not to be sent, and why.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPause {
+    /// How far it reaches.
+    scope: PauseScope,
+    /// The number, template or country (two letters); left out for `account` and `account_templates`.
+    #[serde(default)]
+    #[schema(max_length = 512)]
+    subject: String,
+    /// Why, for whoever reads it.
+    #[schema(min_length = 1, max_length = 500)]
+    reason: String,
+    /// Until when; null: until somebody resumes.
+    #[serde(default)]
+    until: Option<Timestamp>,
+}
+
+/// What resuming did.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Resumed {
+    /// Conversations whose held sends go out now. If there are many, the others follow within seconds.
+    conversations: usize,
+}
+
+/// Lists what is paused, with why and how much waits for it.
+#[utoipa::path(
+    get,
+    path = "/pauses",
+    operation_id = "list_pauses",
+    tag = "pauses",
+    responses((status = 200, body = PauseList, description = "Every pause.")),
+)]
+pub async fn list(State(state): State<HttpState>) -> Result<Json<PauseList>, Problem> {
+    Ok(Json(PauseList { items: state.store.pauses().await? }))
+}
+
+/// Pauses sending. What it concerns is held until the pause is over; everything else goes on.
+#[utoipa::path(
+    post,
+    path = "/pauses",
+    operation_id = "set_pause",
+    tag = "pauses",
+    params(ActorHeader),
+    request_body = NewPause,
+    responses((status = 200, body = PauseList, description = "Every pause, this one among them.")),
+)]
+pub async fn set(
+    State(state): State<HttpState>,
+    AdminActor(actor): AdminActor,
+    StrictJson(new): StrictJson<NewPause>,
+) -> Result<Json<PauseList>, Problem> {
+    let now = state.clock.now();
+    let mut faults = Faults::default();
+    let subject_length = new.subject.chars().count();
+    if new.scope.is_whole() && subject_length > 0 {
+        faults.add("subject", format!("is given, but a pause of scope {} has none: leave it out", new.scope.as_str()));
+    }
+    if !new.scope.is_whole() && !(1..=PAUSE_SUBJECT_CHARACTERS_MAX).contains(&subject_length) {
+        faults.add("subject", format!("must name one, in 1 to {PAUSE_SUBJECT_CHARACTERS_MAX} characters"));
+    }
+    if !(1..=PAUSE_SENTENCE_CHARACTERS_MAX).contains(&new.reason.chars().count()) {
+        faults.add("reason", format!("must have 1 to {PAUSE_SENTENCE_CHARACTERS_MAX} characters"));
+    }
+    if new.until.is_some_and(|until| until <= now) {
+        faults.add("until", "must be in the future");
+    }
+    faults.into_result("invalid_pause")?;
+    let key = PauseKey::new(new.scope, &new.subject);
+    let pause = Pause { key, code: None, sentence: new.reason, since: now, until: new.until };
+    if !state.store.set_pause(&pause, &actor).await? {
+        return Err(Problem::conflict(
+            "too_many_pauses",
+            format!("There are {PAUSES_MAX} pauses already: end some with DELETE /admin/pauses/{{scope}}/{{subject}}."),
+        ));
+    }
+    Ok(Json(PauseList { items: state.store.pauses().await? }))
+}
+
+/// Ends a pause of the whole account or of all its templates. What was held goes out.
+#[utoipa::path(
+    delete,
+    path = "/pauses/{scope}",
+    operation_id = "resume_all",
+    tag = "pauses",
+    params(("scope" = String, Path, description = "`account` or `account_templates`."), ActorHeader),
+    responses((status = 200, body = Resumed, description = "Sending goes on.")),
+)]
+pub async fn resume_all(
+    State(state): State<HttpState>,
+    AdminActor(actor): AdminActor,
+    StrictPath(scope): StrictPath<String>,
+) -> Result<Json<Resumed>, Problem> {
+    let scope = PauseScope::parse(&scope).filter(|scope| scope.is_whole()).ok_or_else(no_such_pause)?;
+    end(&state, &PauseKey::new(scope, ""), &actor).await
+}
+
+/// Ends a pause of a number, template or country. What was held goes out.
+#[utoipa::path(
+    delete,
+    path = "/pauses/{scope}/{subject}",
+    operation_id = "resume",
+    tag = "pauses",
+    params(
+        ("scope" = String, Path, description = "`number`, `template` or `country`."),
+        ("subject" = String, Path, description = "Which one."),
+        ActorHeader,
+    ),
+    responses((status = 200, body = Resumed, description = "Sending goes on.")),
+)]
+pub async fn resume(
+    State(state): State<HttpState>,
+    AdminActor(actor): AdminActor,
+    StrictPath((scope, subject)): StrictPath<(String, String)>,
+) -> Result<Json<Resumed>, Problem> {
+    let scope = PauseScope::parse(&scope).filter(|scope| !scope.is_whole()).ok_or_else(no_such_pause)?;
+    end(&state, &PauseKey::new(scope, &subject), &actor).await
+}
+
+async fn end(state: &HttpState, key: &PauseKey, actor: &crate::domain::audit::Actor) -> Result<Json<Resumed>, Problem> {
+    if !state.store.resume(key, actor).await? {
+        return Err(no_such_pause());
+    }
+    tracing::warn!(pause = %key, "sending goes on");
+    let (released, _) = state.store.release_pause_holds().await?;
+    state.queue.announce(Topic::Send, &released);
+    Ok(Json(Resumed { conversations: released.len() }))
+}
+
+fn no_such_pause() -> Problem {
+    Problem::not_found("pause_not_found", "There is no such pause: GET /admin/pauses lists those there are.")
+}
