@@ -252,8 +252,11 @@ impl App {
             ),
         };
         let (store, queue) = (self.store.clone(), self.queue.clone());
-        let fallback =
-            OutOfWindow { template: config.out_of_window_template.clone(), language: config.template_language.clone() };
+        let fallback = OutOfWindow {
+            template: config.out_of_window_template.clone(),
+            language: config.template_language.clone(),
+            has_account: config.whatsapp_business_account_id.is_some(),
+        };
         let rules = Rules {
             policy,
             prices: prices.clone(),
