@@ -1,6 +1,7 @@
 //! The platform put together: which parts a process runs, from the settings to running tasks and back to silence.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::agent::consent::{CONSENT_WORDS_FILE_BYTES_MAX, ConsentWords};
 use crate::agent::triggers::Gate;
 use crate::clock::SharedClock;
 use crate::config::{Config, DatabaseUrl};
@@ -86,6 +88,7 @@ impl App {
     /// # Errors
     /// A sentence about what could not be opened or understood.
     pub async fn start(config: &Config, roles: Roles, clock: SharedClock, mut chance: StdRng) -> anyhow::Result<Self> {
+        let consent = Arc::new(consent_words(config.consent_words_file.as_deref())?);
         let ids = Arc::new(Ids::from_rng(StdRng::from_rng(&mut chance)));
         let store = open_store(config, ids.clone(), clock.clone()).await?;
         store.migrate().await.context("the database schema could not be brought up to date")?;
@@ -111,7 +114,7 @@ impl App {
         let sync = app.start_templates(config, roles, &clock, &api).await?;
         let gate = Arc::new(Gate::new(config.require_invoke_prefix, &config.invoke_prefixes));
         if roles.worker {
-            app.start_worker(config, &clock, ids, gate.clone());
+            app.start_worker(config, &clock, ids, gate.clone(), consent.clone());
             app.start_sender(config, &clock, api.clone(), StdRng::from_rng(&mut chance));
         }
         if roles.scheduler {
@@ -119,7 +122,7 @@ impl App {
         }
         if roles.api {
             let desk = TemplateDesk::new(app.store.clone(), api, app.templates.clone(), sync);
-            app.start_http(config, clock, gate, desk).await?;
+            app.start_http(config, clock, gate, consent, desk).await?;
         }
         Ok(app)
     }
@@ -171,13 +174,20 @@ impl App {
         finished
     }
 
-    fn start_worker(&mut self, config: &Config, clock: &SharedClock, ids: Arc<Ids>, gate: Arc<Gate>) {
+    fn start_worker(
+        &mut self,
+        config: &Config,
+        clock: &SharedClock,
+        ids: Arc<Ids>,
+        gate: Arc<Gate>,
+        consent: Arc<ConsentWords>,
+    ) {
         let limits = WorkerLimits {
             workers: config.turn_workers,
             lease_seconds: seconds(config.conversation_lease_seconds),
             window_seconds: i64::from(config.freeform_window_hours) * 3_600,
         };
-        let worker = Worker::new(self.store.clone(), self.queue.clone(), clock.clone(), ids, gate, limits);
+        let worker = Worker::new(self.store.clone(), self.queue.clone(), clock.clone(), ids, gate, consent, limits);
         self.loops.push(tokio::spawn(worker.run(self.tasks.clone(), self.stop.clone())));
         self.loops.push(tokio::spawn(sweeper::run(
             self.store.clone(),
@@ -244,6 +254,7 @@ impl App {
         config: &Config,
         clock: SharedClock,
         gate: Arc<Gate>,
+        consent: Arc<ConsentWords>,
         templates: TemplateDesk,
     ) -> anyhow::Result<()> {
         let ingest = Ingest::new(
@@ -263,6 +274,7 @@ impl App {
             verify_token: config.whatsapp_verify_token.clone(),
             admin_api_key: config.admin_api_key.clone(),
             gate,
+            consent,
             default_phone_number_id: phone_number_id(config),
             page_rows_max: config.page_rows_max,
             webhook_body_bytes_max: config.webhook_body_bytes_max,
@@ -280,6 +292,22 @@ impl App {
         self.server = Some(tokio::spawn(server::serve(listener, router, limits, self.stop.clone())));
         Ok(())
     }
+}
+
+/// The words by which people stop us: those of the file that the settings name, else the compiled-in ones.
+fn consent_words(file: Option<&Path>) -> anyhow::Result<ConsentWords> {
+    let Some(file) = file else {
+        return ConsentWords::built_in().context("the compiled-in consent words are wrong");
+    };
+    let named = || format!("MICAI_CONSENT_WORDS_FILE names {}", file.display());
+    let size = std::fs::metadata(file).with_context(|| format!("{}, which cannot be read", named()))?.len();
+    anyhow::ensure!(
+        size <= u64::try_from(CONSENT_WORDS_FILE_BYTES_MAX).unwrap_or(u64::MAX),
+        "{}, which is over {CONSENT_WORDS_FILE_BYTES_MAX} bytes",
+        named()
+    );
+    let text = std::fs::read_to_string(file).with_context(|| format!("{}, which cannot be read", named()))?;
+    ConsentWords::parse(&text).with_context(named)
 }
 
 /// Opens the database that the settings name.

@@ -70,6 +70,13 @@ impl MigrateArgs {
     }
 }
 
+/// The system's name for whoever started this program, for the audit log; `unknown` where the environment does not tell.
+#[must_use]
+pub fn system_user() -> String {
+    let known = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    known.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| "unknown".to_owned())
+}
+
 /// Addresses of `micai dev`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DevArgs {

@@ -61,6 +61,7 @@ pub struct Config {
     pub outbound_reply_enabled: bool,
     pub require_invoke_prefix: bool,
     pub invoke_prefixes: Vec<String>,
+    pub consent_words_file: Option<PathBuf>,
     pub freeform_window_hours: u32,
     pub unknown_send_deadline_seconds: u64,
 
@@ -211,6 +212,7 @@ impl Config {
             outbound_reply_enabled: from.open_key("outbound_reply_enabled", parse::flag)?,
             require_invoke_prefix: from.open_key("require_invoke_prefix", parse::flag)?,
             invoke_prefixes: from.open_key("invoke_prefixes", parse::prefixes)?,
+            consent_words_file: from.open_key("consent_words_file", parse::optional_path)?,
             freeform_window_hours: from.open_key("freeform_window_hours", parse::whole(1..=24, "hours"))?,
             unknown_send_deadline_seconds: from
                 .open_key("unknown_send_deadline_seconds", parse::whole(1..=86_400, "seconds"))?,

@@ -9,6 +9,7 @@ use crate::app::{App, Roles};
 use crate::cli::DevArgs;
 use crate::config::{Config, DEV_ACCESS_TOKEN, DEV_ADMIN_API_KEY, DEV_APP_SECRET, DEV_VERIFY_TOKEN};
 use crate::domain::agent::AgentId;
+use crate::domain::audit::Actor;
 use crate::domain::rule::{Rule, RuleAction, RuleKind};
 use crate::store::Store;
 
@@ -80,7 +81,7 @@ async fn sample_agent(app: &App) -> anyhow::Result<()> {
         return Ok(());
     }
     for rule in sample_rules(&agent_id) {
-        store.save_rule(&rule, keyword_bytes(&rule)).await?;
+        store.save_rule(&rule, keyword_bytes(&rule), &Actor::Platform).await?;
     }
     Ok(())
 }

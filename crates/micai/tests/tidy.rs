@@ -54,6 +54,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "queue",
             "shared",
             "agent::CompiledAgent",
+            "agent::consent",
             "agent::triggers",
             "agent::turn",
             "scheduler::recurrence",

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::CompiledAgent;
-use super::consent::{ConsentWord, STARTED_REPLY, STOPPED_REPLY, consent_word};
+use super::consent::{self, ConsentWords, Standing};
 use super::triggers::{Gate, GateOutcome, Match, MatchedOn, normalise};
 use crate::domain::agent::StalePolicy;
+use crate::domain::consent::ConsentSource;
 use crate::domain::contact::Address;
 use crate::domain::conversation::ConversationMode;
 use crate::domain::inbound::{InboundState, MessageNature, PendingMessage};
@@ -33,10 +34,16 @@ pub struct TurnInput<'a> {
     pub agent: &'a CompiledAgent,
     /// Whether messages must begin with an invoke prefix.
     pub gate: &'a Gate,
+    /// The words by which people stop us.
+    pub consent: &'a ConsentWords,
     /// Who speaks for the business in this conversation.
     pub mode: ConversationMode,
     /// Since when the person wants nothing from us.
     pub opted_out_at: Option<Timestamp>,
+    /// How the person said that they want no marketing from us, if they did.
+    pub marketing_stopped_by: Option<ConsentSource>,
+    /// Whether the person is blocked: nothing of theirs is looked at.
+    pub is_blocked: bool,
     /// What waits, oldest first.
     pub pending: &'a [PendingMessage],
     /// WhatsApp's window: an answer to a message older than this could not be sent as plain words anyway.
@@ -76,14 +83,10 @@ pub struct TurnOutcome {
 pub fn run_turn(input: &TurnInput<'_>) -> TurnOutcome {
     let replaced = replaced_in_batch(input.pending);
     let mut outcome = TurnOutcome::default();
-    let mut opted_out = input.opted_out_at.is_some();
+    let mut standing =
+        Standing { opted_out: input.opted_out_at.is_some(), marketing_stopped_by: input.marketing_stopped_by };
     for message in input.pending {
-        let judged = judge(input, message, opted_out, replaced.contains(message.provider_message_id.as_str()));
-        match &judged.decision {
-            Decision::OptOut => opted_out = true,
-            Decision::OptIn => opted_out = false,
-            _ => {}
-        }
+        let judged = judge(input, message, &mut standing, replaced.contains(message.provider_message_id.as_str()));
         let state = if judged.decision == Decision::Stale { InboundState::Stale } else { InboundState::Done };
         outcome.states.push((message.id, state));
         outcome.effects.extend(judged.effects);
@@ -125,18 +128,25 @@ impl Judged {
     }
 }
 
-fn judge(input: &TurnInput<'_>, message: &PendingMessage, opted_out: bool, replaced: bool) -> Judged {
+fn judge(input: &TurnInput<'_>, message: &PendingMessage, standing: &mut Standing, replaced: bool) -> Judged {
     if let Some(gone) = taken_back(message, replaced) {
         return gone;
+    }
+    if input.is_blocked {
+        return Judged::silent(Decision::Blocked);
     }
     let Some(text) = message.text.as_deref().filter(|text| !text.trim().is_empty()) else {
         return Judged::silent(Decision::NoWords);
     };
     let normalised = normalise(&first_characters(text, MATCHED_CHARACTERS_MAX));
-    if let Some(consent) = judge_consent(consent_word(&normalised), opted_out) {
-        return consent;
+    let heard = match message.nature {
+        MessageNature::Tap => input.consent.of_tap(&normalised, message.tapped.as_deref()),
+        _ => input.consent.of_message(&normalised),
+    };
+    if let Some(verdict) = heard.and_then(|heard| consent::judge(&heard, message, standing)) {
+        return Judged { decision: verdict.decision, reply: verdict.reply, effects: verdict.effects };
     }
-    if opted_out {
+    if standing.opted_out {
         return Judged::silent(Decision::OptedOut);
     }
     if input.mode != ConversationMode::Bot {
@@ -171,25 +181,6 @@ fn taken_back(message: &PendingMessage, replaced: bool) -> Option<Judged> {
         return Some(Judged { decision: Decision::Revoked, reply: None, effects });
     }
     (message.edited || replaced).then(|| Judged::silent(Decision::ReplacedByEdit))
-}
-
-fn judge_consent(word: Option<ConsentWord>, opted_out: bool) -> Option<Judged> {
-    match (word?, opted_out) {
-        (ConsentWord::Stop, false) => Some(Judged {
-            decision: Decision::OptOut,
-            reply: Some(STOPPED_REPLY.to_owned()),
-            effects: vec![Effect::OptOut],
-        }),
-        // Confirmed once.
-        (ConsentWord::Stop, true) => Some(Judged::silent(Decision::OptedOut)),
-        (ConsentWord::Start, true) => Some(Judged {
-            decision: Decision::OptIn,
-            reply: Some(STARTED_REPLY.to_owned()),
-            effects: vec![Effect::OptIn],
-        }),
-        // Nothing to undo: an ordinary word.
-        (ConsentWord::Start, false) => None,
-    }
 }
 
 /// What an agent answers to a message that is for it: the winning rule's words, else the fallback.
@@ -282,6 +273,7 @@ mod tests {
             kind: "text".to_owned(),
             nature: MessageNature::Words,
             text: Some(text.to_owned()),
+            tapped: None,
             target_provider_message_id: None,
             reply_to: Address { kind: AddressKind::Phone, value: "551".to_owned() },
             sent_at: now(),
@@ -296,8 +288,11 @@ mod tests {
         run_turn(&TurnInput {
             agent,
             gate: &Gate::new(false, &[]),
+            consent: &ConsentWords::built_in().unwrap(),
             mode: ConversationMode::Bot,
             opted_out_at: opted_out.then(now),
+            marketing_stopped_by: None,
+            is_blocked: false,
             pending,
             window_seconds: 24 * HOUR,
             now: now(),
@@ -316,7 +311,8 @@ mod tests {
         let outcome = turn(&agent(StalePolicy::Ignore), &pending, false);
         let answered: Vec<_> = outcome.replies.iter().map(|reply| reply.answers.as_str()).collect();
         assert_eq!(answered, ["hello", "Stop.", "START", "hello!"]);
-        assert_eq!(outcome.effects, [Effect::OptOut, Effect::OptIn]);
+        let changes: Vec<_> = outcome.effects.iter().map(|effect| format!("{effect:?}")).collect();
+        assert!(changes[0].contains("stopped: true") && changes[1].contains("stopped: false"), "{changes:?}");
         assert!(outcome.replies[1].ignores_opt_out && !outcome.replies[0].ignores_opt_out);
     }
 

@@ -86,6 +86,11 @@ pub(super) fn optional_id(text: &str) -> Parsed<Option<String>> {
     Ok(Some(text.to_owned()))
 }
 
+/// A path; empty is allowed and means "not set".
+pub(super) fn optional_path(text: &str) -> Parsed<Option<PathBuf>> {
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+}
+
 /// `vNN.N`, as in the path of a Graph call.
 pub(super) fn api_version(text: &str) -> Parsed<String> {
     let digits = |part: &str| !part.is_empty() && part.len() <= 4 && part.bytes().all(|byte| byte.is_ascii_digit());

@@ -45,7 +45,7 @@ pub enum StalePolicy {
 }
 
 /// What an operator decides about an agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AgentSettings {
     /// For people.
     pub name: String,

@@ -151,6 +151,10 @@ pub struct NewPreference {
     pub person: Person,
     /// Whether they want no marketing from us any more.
     pub marketing_stopped: bool,
+    /// What WhatsApp said about it.
+    pub evidence: serde_json::Value,
+    /// When they chose so, if the webhook says so credibly.
+    pub occurred_at: Option<Timestamp>,
 }
 
 /// All that one webhook asks us to remember.
@@ -202,6 +206,8 @@ pub struct PendingMessage {
     pub nature: MessageNature,
     /// Its words.
     pub text: Option<String>,
+    /// What the button or row that was tapped carries.
+    pub tapped: Option<String>,
     /// The message an edit or revocation speaks of.
     pub target_provider_message_id: Option<String>,
     /// Where an answer goes.

@@ -2,6 +2,8 @@
 
 pub mod agent;
 pub mod alert;
+pub mod audit;
+pub mod consent;
 pub mod contact;
 pub mod conversation;
 pub mod evidence;

@@ -232,6 +232,10 @@ pub struct SendCandidate {
     pub last_inbound_at: Option<Timestamp>,
     /// Since when the person wants nothing from us.
     pub opted_out_at: Option<Timestamp>,
+    /// Since when the person wants no marketing from us.
+    pub marketing_stopped_at: Option<Timestamp>,
+    /// Since when the person is blocked.
+    pub blocked_at: Option<Timestamp>,
 }
 
 /// What is next in a conversation's outbox.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::agent::AgentId;
+use super::consent::{ConsentChange, ConsentSource};
 use super::conversation::ConversationMode;
 use super::inbound::{InboundState, PendingMessage};
 use super::outbound::NewOutbound;
@@ -22,6 +23,10 @@ pub struct Claim {
     pub mode: ConversationMode,
     /// Since when the person wants nothing from us.
     pub opted_out_at: Option<Timestamp>,
+    /// How the person said that they want no marketing from us, if they did.
+    pub marketing_stopped_by: Option<ConsentSource>,
+    /// Since when the person is blocked.
+    pub blocked_at: Option<Timestamp>,
     /// The agent that answers.
     pub agent_id: AgentId,
     /// The version of that agent and its rules that holds now.
@@ -33,10 +38,13 @@ pub struct Claim {
 /// A change that a turn asks for beside its replies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// The person wants nothing from us any more.
-    OptOut,
-    /// The person wants to hear from us again.
-    OptIn,
+    /// The person wants to hear from us, or does not any more.
+    Consent {
+        /// What changes.
+        change: ConsentChange,
+        /// The message that said so, by WhatsApp's id: its answer confirms the change, and is dropped if there was none.
+        provider_message_id: String,
+    },
     /// The person took this message back: its words go.
     EraseWords {
         /// WhatsApp's id of the message.
@@ -79,6 +87,10 @@ pub enum Decision {
     OptOut,
     /// A word that lets us speak again.
     OptIn,
+    /// A word that stops marketing.
+    MarketingStop,
+    /// The person is blocked.
+    Blocked,
     /// A person answers in this conversation, or nobody does.
     NotBot,
     /// Taken back by the person.

@@ -1,5 +1,6 @@
 //! The HTTP interface: every route on one screen, and what all of them have in common.
 
+mod actor;
 mod admin;
 mod auth;
 pub mod error;
@@ -58,7 +59,7 @@ fn open_routes() -> OpenApiRouter<HttpState> {
 }
 
 fn admin_routes() -> OpenApiRouter<HttpState> {
-    use admin::{agents, alerts, bind, conversations, outbound, rules, templates, try_agent};
+    use admin::{agents, alerts, audit, bind, contacts, conversations, outbound, rules, templates, try_agent};
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::read, agents::update, agents::delete))
@@ -70,6 +71,10 @@ fn admin_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(conversations::read))
         .routes(routes!(conversations::transcript))
         .routes(routes!(conversations::timeline))
+        .routes(routes!(contacts::list))
+        .routes(routes!(contacts::read))
+        .routes(routes!(contacts::set_consent))
+        .routes(routes!(contacts::block, contacts::unblock))
         .routes(routes!(outbound::list))
         .routes(routes!(outbound::read))
         .routes(routes!(templates::list, templates::create))
@@ -78,4 +83,5 @@ fn admin_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(templates::preview))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::acknowledge))
+        .routes(routes!(audit::list))
 }

@@ -36,9 +36,11 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
         (name = "agents", description = "Who answers."),
         (name = "rules", description = "What a message must say for an agent to give a certain answer."),
         (name = "conversations", description = "Who wrote what, and what became of it."),
+        (name = "contacts", description = "Who they are, and what they want to hear from us."),
         (name = "outbound", description = "The send ledger."),
         (name = "templates", description = "Message templates: what WhatsApp knows of them, new ones, previews."),
         (name = "alerts", description = "What somebody must look at."),
+        (name = "audit", description = "Who changed what."),
     )
 )]
 struct Frame;
@@ -99,6 +101,9 @@ fn problems(operation: &Operation, is_admin: bool) -> Vec<(&'static str, &'stati
         }
         if has_parameter(ParameterIn::Query) {
             problems.push(("400", "A parameter does not fit; `errors` lists the parameters."));
+        }
+        if has_parameter(ParameterIn::Header) {
+            problems.push(("400", "A header does not fit."));
         }
         if has_parameter(ParameterIn::Path) {
             problems.push(("404", "There is nothing under this id."));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::error::Problem;
+use crate::agent::consent::ConsentWords;
 use crate::agent::triggers::Gate;
 use crate::clock::SharedClock;
 use crate::ingest::Ingest;
@@ -38,6 +39,8 @@ pub struct HttpState {
     pub admin_api_key: Option<SecretString>,
     /// The invoke gate, for explanations.
     pub gate: Arc<Gate>,
+    /// The words by which people stop us, for explanations.
+    pub consent: Arc<ConsentWords>,
     /// Our number on which the conversation of somebody stands who is bound before they ever wrote. The binding counts
     /// on whichever number they write to, so this may be a stand-in.
     pub default_phone_number_id: String,

@@ -115,7 +115,7 @@ fn convert(event: &Event, now: Timestamp) -> Fact {
             Err(reason) => Fact::Raw(Some(reason)),
         },
         Event::Template(update) => Fact::Template(Box::new(read_template(update, now))),
-        Event::UserPreference(update) => read_preference(update).map_or(Fact::Raw(None), Fact::Preference),
+        Event::UserPreference(update) => read_preference(update, now).map_or(Fact::Raw(None), Fact::Preference),
         Event::Unreadable(unreadable) => Fact::Raw(Some(unreadable.reason.clone())),
         // Recognised, never answered: account news, and what other apps or people said on the number.
         Event::ValueError(_)
@@ -334,14 +334,23 @@ fn failure(status: &StatusUpdate) -> SendError {
     }
 }
 
-fn read_preference(update: &UserPreferenceUpdate) -> Option<NewPreference> {
-    let marketing_stopped = match update.preference.change {
-        PreferenceChange::Stop => true,
-        PreferenceChange::Resume | PreferenceChange::Signup => false,
+fn read_preference(update: &UserPreferenceUpdate, now: Timestamp) -> Option<NewPreference> {
+    let (marketing_stopped, value) = match update.preference.change {
+        PreferenceChange::Stop => (true, "stop"),
+        PreferenceChange::Resume => (false, "resume"),
+        PreferenceChange::Signup => (false, "signup"),
         PreferenceChange::Other(_) => return None,
     };
     let person = person(&update.user);
-    (!person.addresses().is_empty()).then_some(NewPreference { person, marketing_stopped })
+    let words = |text: &Option<String>| text.as_deref().map(|text| clean(text, WORD_CHARACTERS_MAX));
+    let evidence = serde_json::json!({
+        "value": value,
+        "category": words(&update.preference.category),
+        "detail": words(&update.preference.detail),
+        "signup_id": words(&update.preference.signup_id),
+    });
+    let occurred_at = believable(update.timestamp_seconds, now);
+    (!person.addresses().is_empty()).then_some(NewPreference { person, marketing_stopped, evidence, occurred_at })
 }
 
 /// What a webhook says about a template. One that does not say which has no name here, and only wakes the sync.

@@ -1,5 +1,6 @@
 //! The sender: claims a conversation's outbox in order, asks policy, writes the intent, calls, settles.
 
+pub mod consent;
 pub mod policy;
 pub mod reconcile;
 pub mod retry;

@@ -2,7 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::consent::consent_refusal;
 use crate::domain::outbound::{SendCandidate, SendError};
+use crate::domain::template::TemplateCategory;
 
 /// Kept back from the end of the window: the clocks of two companies differ, and a message takes its time.
 pub const WINDOW_MARGIN_SECONDS: i64 = 60;
@@ -29,14 +31,12 @@ pub enum Permission {
     Cancel(SendError),
 }
 
-/// Decides about one send. Opt-out comes first, so that a dry run does not show what would never have gone out.
+/// Decides about one send. What people want comes first, so that a dry run does not show what would never have gone out.
 pub fn check(policy: &Policy, candidate: &SendCandidate, now: Timestamp) -> Permission {
-    if candidate.opted_out_at.is_some() && !candidate.ignores_opt_out {
-        return Permission::Cancel(SendError {
-            code: None,
-            reason: "opted_out".to_owned(),
-            detail: "The person has written STOP and hears nothing from us until they write START.".to_owned(),
-        });
+    // A template's category is not known here yet.
+    let category = candidate.body.template().map(|_| TemplateCategory::Unknown);
+    if let Some(error) = consent_refusal(candidate, category) {
+        return Permission::Cancel(error);
     }
     if !policy.outbound_enabled {
         return Permission::Suppress;
@@ -80,6 +80,8 @@ mod tests {
             ignores_opt_out: false,
             last_inbound_at: last_inbound_seconds_ago.map(|ago| now - SignedDuration::from_secs(ago)),
             opted_out_at: opted_out.then_some(now),
+            marketing_stopped_at: None,
+            blocked_at: None,
         }
     }
 

@@ -1,18 +1,15 @@
-//! Agents and their rules. Every change of either raises the agent's version, which is what compiled rules are cached
-//! by.
+//! Agents. Every change of one or of its rules raises its version, which is what compiled rules are cached by.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sqlx::types::Json;
 
 use super::Store;
+use super::audit;
 use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
 use crate::domain::agent::{AgentId, AgentSettings, DEFAULT_AGENT_ID};
-use crate::domain::rule::{
-    KEYWORD_BYTES_PER_AGENT_MAX, KEYWORDS_PER_AGENT_MAX, PATTERNS_PER_AGENT_MAX, RULES_PER_AGENT_MAX, Rule, RuleAction,
-    RuleKind,
-};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::rule::{RULES_PER_AGENT_MAX, Rule};
 
 /// An agent as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,15 +46,6 @@ pub enum DeleteAgent {
     IsDefault,
 }
 
-/// What became of the wish to save a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RuleChange {
-    /// Saved.
-    Saved,
-    /// The agent has no room for it; the sentence says which bound.
-    NoRoom(String),
-}
-
 impl Store {
     /// Makes sure that the default agent is there.
     pub async fn ensure_default_agent(&self) -> Result<(), StoreError> {
@@ -70,28 +58,47 @@ impl Store {
     }
 
     /// Makes an agent; `None` when the id is taken.
-    pub async fn create_agent(&self, id: &AgentId, settings: &AgentSettings) -> Result<Option<AgentRow>, StoreError> {
+    pub async fn create_agent(
+        &self,
+        id: &AgentId,
+        settings: &AgentSettings,
+        actor: &Actor,
+    ) -> Result<Option<AgentRow>, StoreError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         let is_new = insert_if_missing(&mut tx, id, now).await?;
         if is_new {
             write_settings(&mut tx, id, settings, now).await?;
+            let entry = AuditEntry::new(AuditAction::AgentCreated, id, None, Some(state(settings)?));
+            audit::record(&mut tx, &self.ids, actor, entry, now).await?;
         }
         tx.commit().await?;
         if is_new { self.agent(id).await } else { Ok(None) }
     }
 
     /// Changes an agent; `None` when there is none of that id.
-    pub async fn update_agent(&self, id: &AgentId, settings: &AgentSettings) -> Result<Option<AgentRow>, StoreError> {
+    pub async fn update_agent(
+        &self,
+        id: &AgentId,
+        settings: &AgentSettings,
+        actor: &Actor,
+    ) -> Result<Option<AgentRow>, StoreError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
+        let Some(before) = locked_agent(&mut tx, id).await? else {
+            tx.roll_back().await;
+            return Ok(None);
+        };
         write_settings(&mut tx, id, settings, now).await?;
+        let (before, after) = (state(&before.settings)?, state(settings)?);
+        let entry = AuditEntry::new(AuditAction::AgentUpdated, id, Some(before), Some(after));
+        audit::record(&mut tx, &self.ids, actor, entry, now).await?;
         tx.commit().await?;
         self.agent(id).await
     }
 
     /// Deletes an agent with its rules.
-    pub async fn delete_agent(&self, id: &AgentId) -> Result<DeleteAgent, StoreError> {
+    pub async fn delete_agent(&self, id: &AgentId, actor: &Actor) -> Result<DeleteAgent, StoreError> {
         if id.as_str() == DEFAULT_AGENT_ID {
             return Ok(DeleteAgent::IsDefault);
         }
@@ -101,28 +108,41 @@ impl Store {
             "DELETE FROM agents WHERE id = $1",
         ];
         let mut tx = self.db.begin().await?;
-        let mut deleted = 0;
+        let Some(before) = locked_agent(&mut tx, id).await? else {
+            tx.roll_back().await;
+            return Ok(DeleteAgent::NotFound);
+        };
         for step in STEPS {
-            deleted = on!(&mut tx, |connection, D| {
-                sqlx::query(step).bind(id.as_str()).execute(connection).await?.rows_affected()
+            on!(&mut tx, |connection, D| {
+                sqlx::query(step).bind(id.as_str()).execute(connection).await?;
             });
         }
+        let entry = AuditEntry::new(AuditAction::AgentDeleted, id, Some(state(&before.settings)?), None);
+        audit::record(&mut tx, &self.ids, actor, entry, self.clock.now()).await?;
         tx.commit().await?;
-        Ok(if deleted > 0 { DeleteAgent::Deleted } else { DeleteAgent::NotFound })
+        Ok(DeleteAgent::Deleted)
+    }
+
+    /// Makes an agent that somebody named and that is not there, as part of a transaction.
+    pub(super) async fn make_if_missing(
+        &self,
+        tx: &mut Tx,
+        id: &AgentId,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if !insert_if_missing(tx, id, now).await? {
+            return Ok(());
+        }
+        let after = locked_agent(tx, id).await?.map(|agent| state(&agent.settings)).transpose()?;
+        let entry = AuditEntry::new(AuditAction::AgentCreated, id, None, after);
+        audit::record(tx, &self.ids, actor, entry, now).await
     }
 
     /// The agent of that id.
     pub async fn agent(&self, id: &AgentId) -> Result<Option<AgentRow>, StoreError> {
-        let row: Option<AgentColumns> = read!(&self.db, |pool, D| {
-            sqlx::query_as(
-                "SELECT id, version, name, purpose, persona, fallback_reply, stale_after_seconds, stale_policy,
-                        created_at, updated_at
-                 FROM agents WHERE id = $1",
-            )
-            .bind(id.as_str())
-            .fetch_optional(pool)
-            .await?
-        });
+        let row: Option<AgentColumns> =
+            read!(&self.db, |pool, D| sqlx::query_as(AGENT).bind(id.as_str()).fetch_optional(pool).await?);
         row.map(read_agent).transpose()
     }
 
@@ -149,78 +169,23 @@ impl Store {
         let rules = self.rules(Some(id), "", limit).await?;
         Ok(Some(AgentWithRules { agent, rules }))
     }
+}
 
-    /// Saves a rule under its id. Its agent is made if it is not there: older clients only ever named agents in rules.
-    /// `keyword_bytes` is what its keywords weigh normalised: all rules of an agent are compiled together, so none may
-    /// be saved that would make them too heavy.
-    pub async fn save_rule(&self, rule: &Rule, keyword_bytes: usize) -> Result<RuleChange, StoreError> {
-        let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
-        insert_if_missing(&mut tx, &rule.agent_id, now).await?;
-        if let Some(full) = no_room(&mut tx, rule, keyword_bytes).await? {
-            tx.roll_back().await;
-            return Ok(RuleChange::NoRoom(full));
-        }
-        raise_version_of_rule(&mut tx, &rule.id, now).await?;
-        upsert_rule(&mut tx, rule, keyword_bytes, now).await?;
-        raise_version_of_rule(&mut tx, &rule.id, now).await?;
-        tx.commit().await?;
-        Ok(RuleChange::Saved)
-    }
+const AGENT: &str = "SELECT id, version, name, purpose, persona, fallback_reply, stale_after_seconds, stale_policy,
+        created_at, updated_at
+    FROM agents WHERE id = $1";
+/// The agent as it stands, kept from others until the transaction ends.
+async fn locked_agent(tx: &mut Tx, id: &AgentId) -> Result<Option<AgentRow>, StoreError> {
+    let sql = format!("{AGENT}{}", tx.row_lock());
+    let row: Option<AgentColumns> = on!(tx, |connection, D| {
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(id.as_str()).fetch_optional(connection).await?
+    });
+    row.map(read_agent).transpose()
+}
 
-    /// Deletes a rule; `false` when there is none of that id.
-    pub async fn delete_rule(&self, id: &str) -> Result<bool, StoreError> {
-        let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
-        raise_version_of_rule(&mut tx, id, now).await?;
-        let deleted = on!(&mut tx, |connection, D| {
-            sqlx::query("DELETE FROM rules WHERE id = $1").bind(id).execute(connection).await?.rows_affected()
-        });
-        tx.commit().await?;
-        Ok(deleted > 0)
-    }
-
-    /// The rule of that id.
-    pub async fn rule(&self, id: &str) -> Result<Option<Rule>, StoreError> {
-        let row: Option<RuleColumns> = read!(&self.db, |pool, D| {
-            sqlx::query_as(
-                "SELECT id, agent_id, kind, enabled, priority, keywords, whole_word, prefix, action, reply_text
-                 FROM rules WHERE id = $1",
-            )
-            .bind(id)
-            .fetch_optional(pool)
-            .await?
-        });
-        row.map(read_rule).transpose()
-    }
-
-    /// At most `limit` rules (of one agent, or of all) whose ids come after `after`, by id.
-    pub async fn rules(&self, agent_id: Option<&AgentId>, after: &str, limit: i64) -> Result<Vec<Rule>, StoreError> {
-        let rows: Vec<RuleColumns> = match agent_id {
-            Some(agent_id) => read!(&self.db, |pool, D| {
-                sqlx::query_as(
-                    "SELECT id, agent_id, kind, enabled, priority, keywords, whole_word, prefix, action, reply_text
-                     FROM rules WHERE agent_id = $1 AND id > $2 ORDER BY id LIMIT $3",
-                )
-                .bind(agent_id.as_str())
-                .bind(after)
-                .bind(limit)
-                .fetch_all(pool)
-                .await?
-            }),
-            None => read!(&self.db, |pool, D| {
-                sqlx::query_as(
-                    "SELECT id, agent_id, kind, enabled, priority, keywords, whole_word, prefix, action, reply_text
-                     FROM rules WHERE id > $1 ORDER BY id LIMIT $2",
-                )
-                .bind(after)
-                .bind(limit)
-                .fetch_all(pool)
-                .await?
-            }),
-        };
-        rows.into_iter().map(read_rule).collect()
-    }
+/// How something stands, for the audit log.
+pub(super) fn state(of: &impl Serialize) -> Result<serde_json::Value, StoreError> {
+    serde_json::to_value(of).map_err(|error| StoreError::Refused(error.to_string()))
 }
 
 row! {
@@ -237,22 +202,6 @@ row! {
         updated_at: Ts,
     }
 }
-row! {
-    struct RuleColumns {
-        id: String,
-        agent_id: String,
-        kind: String,
-        enabled: bool,
-        priority: i32,
-        keywords: Json<Vec<String>>,
-        whole_word: bool,
-        prefix: Option<String>,
-        action: String,
-        reply_text: String,
-    }
-}
-row! { struct RoomRow { rules: i64, keywords: i64, patterns: i64, bytes: i64 } }
-
 fn read_agent(row: AgentColumns) -> Result<AgentRow, StoreError> {
     Ok(AgentRow {
         id: AgentId(row.id),
@@ -270,26 +219,11 @@ fn read_agent(row: AgentColumns) -> Result<AgentRow, StoreError> {
     })
 }
 
-fn read_rule(row: RuleColumns) -> Result<Rule, StoreError> {
-    Ok(Rule {
-        kind: read_word::<RuleKind>("rule kind", &row.kind)?,
-        action: read_word::<RuleAction>("rule action", &row.action)?,
-        id: row.id,
-        agent_id: AgentId(row.agent_id),
-        enabled: row.enabled,
-        priority: row.priority,
-        keywords: row.keywords.0,
-        whole_word: row.whole_word,
-        prefix: row.prefix,
-        reply_text: row.reply_text,
-    })
-}
-
-fn read_word<T: for<'de> Deserialize<'de>>(what: &str, word: &str) -> Result<T, StoreError> {
+pub(super) fn read_word<T: for<'de> Deserialize<'de>>(what: &str, word: &str) -> Result<T, StoreError> {
     serde_json::from_value(serde_json::Value::from(word)).map_err(|_| StoreError::unreadable(what, word))
 }
 
-fn word<T: Serialize>(value: T) -> Result<String, StoreError> {
+pub(super) fn word<T: Serialize>(value: T) -> Result<String, StoreError> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => Ok(word),
         other => Err(StoreError::Unreadable(format!("not a word: {other:?}"))),
@@ -333,93 +267,6 @@ async fn write_settings(tx: &mut Tx, id: &AgentId, settings: &AgentSettings, now
         .bind(word(settings.stale_policy)?)
         .bind(Ts(now))
         .bind(id.as_str())
-        .execute(connection)
-        .await?;
-    });
-    Ok(())
-}
-
-/// The bound that the agent would break with this rule.
-async fn no_room(tx: &mut Tx, rule: &Rule, keyword_bytes: usize) -> Result<Option<String>, StoreError> {
-    let row: RoomRow = on!(tx, |connection, D| {
-        sqlx::query_as(
-            "SELECT count(*) AS rules, coalesce(sum(keyword_count), 0) AS keywords,
-                    coalesce(sum(CASE WHEN kind = 'regex' THEN keyword_count ELSE 0 END), 0) AS patterns,
-                    coalesce(CAST(sum(keyword_bytes) AS bigint), 0) AS bytes
-             FROM rules WHERE agent_id = $1 AND id <> $2",
-        )
-        .bind(rule.agent_id.as_str())
-        .bind(&rule.id)
-        .fetch_one(connection)
-        .await?
-    });
-    let after = |before: i64, more: usize| usize::try_from(before).unwrap_or(0) + more;
-    let patterns = if rule.kind == RuleKind::Regex { rule.keywords.len() } else { 0 };
-    let agent = &rule.agent_id;
-    Ok(if after(row.rules, 1) > RULES_PER_AGENT_MAX {
-        Some(format!("agent {agent} has {RULES_PER_AGENT_MAX} rules, which is the most; delete one first"))
-    } else if after(row.keywords, keyword_count(rule)) > KEYWORDS_PER_AGENT_MAX {
-        Some(format!("agent {agent} would have more than {KEYWORDS_PER_AGENT_MAX} keywords in all its rules"))
-    } else if after(row.patterns, patterns) > PATTERNS_PER_AGENT_MAX {
-        Some(format!(
-            "agent {agent} would have more than {PATTERNS_PER_AGENT_MAX} regular expressions in all its rules"
-        ))
-    } else if after(row.bytes, keyword_bytes) > KEYWORD_BYTES_PER_AGENT_MAX {
-        Some(format!(
-            "agent {agent} would have more than {KEYWORD_BYTES_PER_AGENT_MAX} bytes of keywords in all its rules"
-        ))
-    } else {
-        None
-    })
-}
-
-fn keyword_count(rule: &Rule) -> usize {
-    rule.keywords.len() + usize::from(rule.prefix.is_some())
-}
-
-async fn upsert_rule(tx: &mut Tx, rule: &Rule, keyword_bytes: usize, now: Timestamp) -> Result<(), StoreError> {
-    let count = i32::try_from(keyword_count(rule)).unwrap_or(i32::MAX);
-    let bytes = i64::try_from(keyword_bytes).unwrap_or(i64::MAX);
-    on!(tx, |connection, D| {
-        sqlx::query(
-            "INSERT INTO rules (id, agent_id, kind, enabled, priority, keywords, keyword_count, keyword_bytes,
-                 whole_word, prefix, action, reply_text, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)
-             ON CONFLICT (id) DO UPDATE SET agent_id = excluded.agent_id, kind = excluded.kind,
-                 enabled = excluded.enabled, priority = excluded.priority, keywords = excluded.keywords,
-                 keyword_count = excluded.keyword_count, keyword_bytes = excluded.keyword_bytes,
-                 whole_word = excluded.whole_word, prefix = excluded.prefix,
-                 action = excluded.action, reply_text = excluded.reply_text, updated_at = excluded.updated_at",
-        )
-        .bind(&rule.id)
-        .bind(rule.agent_id.as_str())
-        .bind(word(rule.kind)?)
-        .bind(rule.enabled)
-        .bind(rule.priority)
-        .bind(Json(&rule.keywords))
-        .bind(count)
-        .bind(bytes)
-        .bind(rule.whole_word)
-        .bind(&rule.prefix)
-        .bind(word(rule.action)?)
-        .bind(&rule.reply_text)
-        .bind(Ts(now))
-        .execute(connection)
-        .await?;
-    });
-    Ok(())
-}
-
-/// Raises the version of the agent that holds the rule now: called before and after a change, since a rule may move
-/// from one agent to another.
-async fn raise_version_of_rule(tx: &mut Tx, rule_id: &str, now: Timestamp) -> Result<(), StoreError> {
-    on!(tx, |connection, D| {
-        sqlx::query(
-            "UPDATE agents SET version = version + 1, updated_at = $1
-             WHERE id = (SELECT agent_id FROM rules WHERE id = $2)",
-        )
-        .bind(Ts(now))
-        .bind(rule_id)
         .execute(connection)
         .await?;
     });

@@ -8,10 +8,12 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
+use super::audit;
 use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
 use super::script::{Cell, Kind, Rows, Script};
 use crate::domain::alert::{AlertKind, NewAlert};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::ids::Ids;
 
 /// An alert as people see it.
@@ -37,7 +39,7 @@ pub struct AlertView {
     pub last_raised_at: Timestamp,
     /// When somebody said that they have seen it.
     pub acknowledged_at: Option<Timestamp>,
-    /// Who that was.
+    /// Who that was: the name that was given, else the kind of actor.
     pub acknowledged_by: Option<String>,
     /// When it was over.
     pub cleared_at: Option<Timestamp>,
@@ -60,9 +62,9 @@ impl Store {
         Ok(cleared)
     }
 
-    /// Notes that `who` has seen an alert. An event is over with that; a condition stays open until it ends. The first
+    /// Notes that somebody has seen an alert. An event is over with that; a condition stays open until it ends. The first
     /// acknowledgement stays. `None` when there is no alert of that id.
-    pub async fn acknowledge_alert(&self, id: Uuid, who: &str) -> Result<Option<AlertView>, StoreError> {
+    pub async fn acknowledge_alert(&self, id: Uuid, actor: &Actor) -> Result<Option<AlertView>, StoreError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         let Some(before) = alert(&mut tx, id).await? else {
@@ -77,13 +79,16 @@ impl Store {
                  WHERE id = $4",
             )
             .bind(Ts(now))
-            .bind(who)
+            .bind(actor.name().unwrap_or(actor.kind()))
             .bind(is_event.then_some(Ts(now)))
             .bind(id)
             .execute(connection)
             .await?;
         });
         let after = alert(&mut tx, id).await?;
+        let what = serde_json::json!({ "kind": before.kind, "subject": before.subject });
+        let entry = AuditEntry::new(AuditAction::AlertAcknowledged, id, None, Some(what));
+        audit::record(&mut tx, &self.ids, actor, entry, now).await?;
         tx.commit().await?;
         Ok(after)
     }

@@ -8,14 +8,10 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
-use super::db::{Ts, on, read, row};
+use super::db::{Ts, read, row};
 use super::error::StoreError;
-use super::identity::IdentityBook;
-use super::people::{load_people, write_people};
 use super::reports::{OutboundColumns, OutboundView};
-use crate::domain::agent::AgentId;
-use crate::domain::contact::{AddressKind, PORTFOLIO_ID, Person};
-use crate::domain::conversation::ConversationMode;
+use crate::domain::contact::{AddressKind, PORTFOLIO_ID};
 use crate::domain::outbound::SendState;
 use crate::ids::{ContactId, ConversationId, InboundId};
 
@@ -112,57 +108,7 @@ pub struct Station {
     pub detail: serde_json::Value,
 }
 
-/// What became of the wish to bind a contact to an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BindOutcome {
-    /// Conversations that are bound now.
-    pub conversations: u64,
-}
-
 impl Store {
-    /// Binds every conversation of a contact to an agent, and makes contact and agent if they are not there yet: clients
-    /// bind people before they ever wrote. Who has no conversation gets one on `phone_number_id`.
-    pub async fn bind(
-        &self,
-        person: &Person,
-        agent_id: &AgentId,
-        phone_number_id: &str,
-    ) -> Result<BindOutcome, StoreError> {
-        let now = self.clock.now();
-        let mut tx = self.db.begin().await?;
-        super::agents::insert_if_missing(&mut tx, agent_id, now).await?;
-        let known = load_people(&mut tx, &person.addresses()).await?;
-        let mut book = IdentityBook::new(&self.ids, now, known.identities, known.names);
-        let contact_id = book.resolve(person);
-        write_people(&mut tx, &book.into_writes(), now).await?;
-        let conversations = on!(&mut tx, |connection, D| {
-            let bound = sqlx::query("UPDATE conversations SET agent_id = $1 WHERE contact_id = $2")
-                .bind(agent_id.as_str())
-                .bind(contact_id.0)
-                .execute(&mut *connection)
-                .await?
-                .rows_affected();
-            if bound == 0 {
-                sqlx::query(
-                    "INSERT INTO conversations (id, contact_id, phone_number_id, agent_id, mode, lease_token, created_at)
-                     VALUES ($1, $2, $3, $4, $5, 0, $6)
-                     ON CONFLICT (contact_id, phone_number_id) DO UPDATE SET agent_id = excluded.agent_id",
-                )
-                .bind(self.ids.uuid(now))
-                .bind(contact_id.0)
-                .bind(phone_number_id)
-                .bind(agent_id.as_str())
-                .bind(ConversationMode::Bot.as_str())
-                .bind(Ts(now))
-                .execute(&mut *connection)
-                .await?;
-            }
-            bound.max(1)
-        });
-        tx.commit().await?;
-        Ok(BindOutcome { conversations })
-    }
-
     /// At most `limit` conversations that began before `before`, the youngest first.
     pub async fn conversations(&self, before: Option<Uuid>, limit: i64) -> Result<Vec<ConversationView>, StoreError> {
         let rows: Vec<ConversationColumns> = read!(&self.db, |pool, D| {

@@ -269,6 +269,14 @@ impl Tx {
         Ok(self)
     }
 
+    /// What stands behind a SELECT to keep others from changing its rows before we do. SQLite has one writer anyway.
+    pub(super) fn row_lock(&self) -> &'static str {
+        match self {
+            Self::Pg(..) => " FOR UPDATE",
+            Self::Lite(_) => "",
+        }
+    }
+
     /// Gives up what was begun. A transaction that is dropped is rolled back, too, but costs its connection, as does one
     /// that cannot be rolled back any more: SQLite ends it by itself when the disk is full.
     pub(super) async fn roll_back(mut self) {

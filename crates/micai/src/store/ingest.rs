@@ -8,11 +8,12 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::consent;
 use super::db::Tx;
 use super::error::StoreError;
 use super::identity::{IdentityBook, IdentityWrites};
 use super::lane::Verb;
-use super::people::{People, load_conversations, load_people, write_people, write_preferences};
+use super::people::{People, load_conversations, load_people, write_people};
 use super::script::{Cell, Kind, Question, Rows, Script};
 use super::{statuses, template_writes};
 use crate::domain::contact::{Address, Person};
@@ -103,6 +104,10 @@ impl Ingest {
             .flat_map(|webhook| webhook.facts.statuses.iter().map(|status| (status, webhook.received_at)))
             .collect();
         let located = statuses::locate(tx, &self.ids, &statuses).await?;
+        let refusals = statuses::marketing_refusals(&located);
+        if !refusals.is_empty() {
+            tx.together().await?;
+        }
         let mut script = Script::default();
         placed.people.write(&mut script, now);
         let messages = insert_messages(&mut script, &placed.messages)?;
@@ -111,6 +116,7 @@ impl Ingest {
         self.insert_raw_events(&mut script, webhooks);
         let mut answers = script.run(tx).await?;
         template_writes::apply_news(tx, &self.ids, &template_news, now).await?;
+        consent::note_refusals(tx, &self.ids, &refusals, now).await?;
         credit(&mut receipts, &placed.messages, &answers.of(messages));
         let wake_sends = answers.of(released).into_iter().chain(answers.of(waiting)).map(ConversationId);
         if let Some(first) = receipts.first_mut() {
@@ -148,15 +154,15 @@ impl Ingest {
                 }
             }
             for preference in &webhook.facts.preferences {
-                preferences.push((book.resolve(&preference.person), preference.marketing_stopped));
+                preferences.push((book.resolve(&preference.person), preference));
             }
         }
         let mut writes = book.into_writes();
         let mut conversations = known.conversations;
         if writes.touch_known() || !preferences.is_empty() {
             tx.together().await?;
-            write_people(tx, &writes, now).await?;
-            write_preferences(tx, &preferences, now).await?;
+            write_people(tx, &self.ids, &writes, now).await?;
+            consent::note_preferences(tx, &self.ids, &preferences, now).await?;
             if !writes.merges.is_empty() {
                 conversations = load_conversations(tx, contacts.iter().map(|contact| contact.3)).await?;
             }
@@ -168,7 +174,12 @@ impl Ingest {
             .map(|(webhook, received_at, message, contact_id)| {
                 let opened_at = message.opens_window.then(|| message.sent_at.unwrap_or(received_at));
                 let conversation_id = people.conversation(&self.ids, now, contact_id, message, opened_at);
-                Placed { webhook, received_at, message, conversation_id, id: self.ids.uuid(received_at) }
+                // A blocked contact's messages are recorded and get no turn.
+                let state = match message.state {
+                    InboundState::Pending if known.blocked.contains(&contact_id) => InboundState::Noted,
+                    state => state,
+                };
+                Placed { webhook, received_at, message, conversation_id, id: self.ids.uuid(received_at), state }
             })
             .collect();
         Ok(Placement { messages, people })
@@ -219,6 +230,7 @@ struct Placed<'a> {
     message: &'a NewInbound,
     conversation_id: ConversationId,
     id: Uuid,
+    state: InboundState,
 }
 
 /// The addresses whose rows decide who is who in a batch.
@@ -283,7 +295,7 @@ fn insert_messages<'a>(script: &mut Script<'a>, placed: &[Placed<'a>]) -> Result
             (&message.reply_to.value).into(),
             message.sent_at.unwrap_or(one.received_at).into(),
             one.received_at.into(),
-            message.state.as_str().into(),
+            one.state.as_str().into(),
         ]);
     }
     let rows = script.batch(rows);
@@ -303,7 +315,7 @@ fn credit(receipts: &mut [IngestReceipt], placed: &[Placed<'_>], new: &HashSet<U
     for one in placed.iter().filter(|one| new.contains(&one.id)) {
         let Some(receipt) = receipts.get_mut(one.webhook) else { continue };
         receipt.new_messages += 1;
-        if one.message.state == InboundState::Pending && !receipt.wake_turns.contains(&one.conversation_id) {
+        if one.state == InboundState::Pending && !receipt.wake_turns.contains(&one.conversation_id) {
             receipt.wake_turns.push(one.conversation_id);
         }
     }

@@ -5,7 +5,10 @@
 
 mod agents;
 mod alerts;
+mod audit;
 mod checkpoint;
+mod consent;
+mod contacts;
 mod conversations;
 mod db;
 mod error;
@@ -17,6 +20,7 @@ mod outbox;
 mod people;
 mod postgres;
 mod reports;
+mod rules;
 mod script;
 mod statuses;
 mod template_writes;
@@ -26,15 +30,18 @@ mod unknown;
 
 use std::sync::Arc;
 
-pub use agents::{AgentRow, AgentWithRules, DeleteAgent, RuleChange};
+pub use agents::{AgentRow, AgentWithRules, DeleteAgent};
 pub use alerts::AlertView;
-pub use conversations::{BindOutcome, ConversationView, MessageView, Timeline, TranscriptEntry};
+pub use audit::AuditView;
+pub use contacts::{BindOutcome, CONSENT_HISTORY_MAX, ConsentView, ContactDetail, ContactView, IdentityView};
+pub use conversations::{ConversationView, MessageView, Timeline, TranscriptEntry};
 pub use db::Location;
 pub use error::StoreError;
 pub use ingest::IngestReceipt;
 pub use migrate::{MigrationState, MigrationStatus, SchemaStatus};
 pub use outbox::Moved;
 pub use reports::{Backlog, OutboundView};
+pub use rules::RuleChange;
 pub use templates::{SyncChanges, SyncTicket, TemplateFilter, TemplateRow, TemplateSyncState};
 
 use crate::clock::SharedClock;
@@ -92,8 +99,8 @@ impl Store {
             ingest: (0..ingest_lanes)
                 .map(|_| yard.lane(ingest, ingest::Ingest { ids: ids.clone(), linked: linked.clone() }))
                 .collect(),
-            settle: yard.lane(work, outbox::SettleVerb),
-            finish: yard.lane(work, turns::FinishVerb),
+            settle: yard.lane(work, outbox::SettleVerb { ids: ids.clone() }),
+            finish: yard.lane(work, turns::FinishVerb { ids: ids.clone() }),
             claim: yard.lane(work, turns::ClaimVerb),
             next: yard.lane(work, outbox::NextVerb),
             refuse: yard.lane(work, outbox::RefuseVerb),

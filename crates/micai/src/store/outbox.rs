@@ -1,6 +1,7 @@
 //! The outbox: what is next in a conversation, the intent before a call, and the outcome after it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
@@ -8,6 +9,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
+use super::consent::{self, MarketingRefusal};
 use super::db::{Ts, Tx, read, row};
 use super::error::StoreError;
 use super::lane::Verb;
@@ -16,7 +18,7 @@ use crate::domain::contact::{Address, AddressKind};
 use crate::domain::outbound::{
     AttemptOutcome, MessageBody, NextSend, Refusal, SendCandidate, SendError, SendState, Settlement,
 };
-use crate::ids::{ConversationId, OutboundId};
+use crate::ids::{ConversationId, Ids, OutboundId};
 
 /// Rows at the head of an outbox that decide what is next.
 const HEAD_ROWS_MAX: i64 = 8;
@@ -87,11 +89,13 @@ pub(super) struct Settle {
     pub now: Timestamp,
 }
 
-pub(super) struct SettleVerb;
+pub(super) struct SettleVerb {
+    pub ids: Arc<Ids>,
+}
 
 impl Verb<Settle, Moved> for SettleVerb {
     fn run<'a>(&'a self, tx: &'a mut Tx, items: &'a [Settle]) -> BoxFuture<'a, Result<Vec<Moved>, StoreError>> {
-        Box::pin(settle(tx, items))
+        Box::pin(settle_and_note(tx, &self.ids, items))
     }
 }
 
@@ -176,6 +180,8 @@ row! {
         ignores_opt_out: bool,
         last_inbound_at: Option<Ts>,
         opted_out_at: Option<Ts>,
+        marketing_stopped_at: Option<Ts>,
+        blocked_at: Option<Ts>,
     }
 }
 
@@ -215,7 +221,8 @@ fn heads_sql(tx: &Tx) -> String {
     };
     format!(
         "SELECT o.conversation_id, o.id, o.phone_number_id, o.to_kind, o.to_value, o.body, o.state, o.attempts,
-                o.not_before, o.sending_at, o.ignores_opt_out, c.last_inbound_at, p.opted_out_at
+                o.not_before, o.sending_at, o.ignores_opt_out, c.last_inbound_at, p.opted_out_at,
+                p.marketing_stopped_at, p.blocked_at
          FROM {heads} ORDER BY o.conversation_id, o.id"
     )
 }
@@ -250,6 +257,8 @@ fn read_candidate(conversation_id: ConversationId, row: HeadRow) -> Result<SendC
         ignores_opt_out: row.ignores_opt_out,
         last_inbound_at: row.last_inbound_at.map(|at| at.0),
         opted_out_at: row.opted_out_at.map(|at| at.0),
+        marketing_stopped_at: row.marketing_stopped_at.map(|at| at.0),
+        blocked_at: row.blocked_at.map(|at| at.0),
     })
 }
 
@@ -363,6 +372,26 @@ fn written(settle: &Settle) -> Written<'_> {
         AttemptOutcome::Unknown { error } => (SendState::Unknown, None, None, Some(error)),
     };
     Written { settlement: &settle.settlement, state, not_before, provider_message_id, error, at: settle.now }
+}
+
+/// Settles, and notes for those people that they want no marketing of whom WhatsApp says so.
+async fn settle_and_note(tx: &mut Tx, ids: &Ids, settlements: &[Settle]) -> Result<Vec<Moved>, StoreError> {
+    let refusals: Vec<MarketingRefusal> = settlements
+        .iter()
+        .filter_map(|settle| {
+            let AttemptOutcome::Failed { error } = &settle.settlement.outcome else { return None };
+            let settlement = &settle.settlement;
+            MarketingRefusal::of(Some(error), settlement.conversation_id, settlement.outbound_id, settle.now)
+        })
+        .collect();
+    if !refusals.is_empty() {
+        tx.together().await?;
+    }
+    let moved = settle(tx, settlements).await?;
+    if let Some(now) = settlements.iter().map(|settle| settle.now).max() {
+        consent::note_refusals(tx, ids, &refusals, now).await?;
+    }
+    Ok(moved)
 }
 
 async fn settle(tx: &mut Tx, settlements: &[Settle]) -> Result<Vec<Moved>, StoreError> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::consent;
 use super::db::{Ts, Tx, on, row};
 use super::error::StoreError;
 use super::identity::{ContactNames, IdentityWrites, KnownIdentity};
@@ -20,6 +21,8 @@ pub(super) struct KnownPeople {
     pub identities: Vec<KnownIdentity>,
     pub names: HashMap<ContactId, ContactNames>,
     pub conversations: KnownConversations,
+    /// Those whose messages get no turn.
+    pub blocked: HashSet<ContactId>,
 }
 
 /// Conversations by person and number.
@@ -44,6 +47,7 @@ row! {
         superseded_at: Option<Ts>,
         name: Option<String>,
         username: Option<String>,
+        blocked_at: Option<Ts>,
         conversation_id: Option<Uuid>,
         phone_number_id: Option<String>,
         last_inbound_at: Option<Ts>,
@@ -72,7 +76,7 @@ pub(super) async fn load_people(tx: &mut Tx, addresses: &[Address]) -> Result<Kn
             // Who holds an address now, else who held it last. One look-up each, whatever the planners make of the rest;
             // CROSS JOIN keeps SQLite from walking through all identities in search of the few that are wanted.
             "SELECT i.id AS identity_id, i.kind, i.value, i.contact_id, i.superseded_at, c.name, c.username,
-                    t.id AS conversation_id, t.phone_number_id, t.last_inbound_at,
+                    c.blocked_at, t.id AS conversation_id, t.phone_number_id, t.last_inbound_at,
                     (SELECT 1 FROM outbound_messages o
                      WHERE o.state IN ('queued', 'sending', 'unknown', 'held') AND o.state = 'held'
                        AND o.conversation_id = t.id LIMIT 1) IS NOT NULL AS holds
@@ -106,6 +110,9 @@ pub(super) async fn load_people(tx: &mut Tx, addresses: &[Address]) -> Result<Kn
             continue;
         }
         let kind = AddressKind::parse(&row.kind).ok_or_else(|| StoreError::unreadable("identity kind", &row.kind))?;
+        if row.blocked_at.is_some() {
+            people.blocked.insert(contact_id);
+        }
         people.names.insert(contact_id, ContactNames { name: row.name, username: row.username });
         let address = Address { kind, value: row.value };
         let is_live = row.superseded_at.is_none();
@@ -253,7 +260,12 @@ impl People {
 
 /// Writes all that an identity book decided, changes to people who were known before included: identifiers that gave
 /// way, new names, merges. Rare, so in as many steps as it takes.
-pub(super) async fn write_people(tx: &mut Tx, writes: &IdentityWrites, now: Timestamp) -> Result<(), StoreError> {
+pub(super) async fn write_people(
+    tx: &mut Tx,
+    ids: &Ids,
+    writes: &IdentityWrites,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let mut contacts = Script::default();
     write_contacts(&mut contacts, writes, now);
     contacts.run(tx).await?;
@@ -280,6 +292,7 @@ pub(super) async fn write_people(tx: &mut Tx, writes: &IdentityWrites, now: Time
     write_identities(&mut identities, writes, now);
     identities.run(tx).await?;
     for (from, into) in &writes.merges {
+        consent::merge(tx, ids, *from, *into, now).await?;
         merge_contacts(tx, *from, *into).await?;
     }
     Ok(())
@@ -336,11 +349,10 @@ fn write_identities<'a>(script: &mut Script<'a>, writes: &'a IdentityWrites, now
 /// Everything known of `from` belongs to `into`. A conversation that both have on the same number stays as it was, for
 /// its history; new messages go to that of `into`, which inherits the window.
 async fn merge_contacts(tx: &mut Tx, from: ContactId, into: ContactId) -> Result<(), StoreError> {
-    const STEPS: [&str; 5] = [
+    const STEPS: [&str; 4] = [
         "UPDATE contact_identities SET contact_id = $2 WHERE contact_id = $1",
-        "UPDATE contacts SET merged_into = $2 WHERE id = $1",
-        "UPDATE contacts SET opted_out_at = (SELECT f.opted_out_at FROM contacts f WHERE f.id = $1)
-         WHERE id = $2 AND opted_out_at IS NULL",
+        // Also of those that `from` had taken in before: one step leads to whoever they are now.
+        "UPDATE contacts SET merged_into = $2 WHERE id = $1 OR merged_into = $1",
         "UPDATE conversations SET last_inbound_at =
              (SELECT max(b.last_inbound_at) FROM conversations b
               WHERE b.contact_id IN ($1, $2) AND b.phone_number_id = conversations.phone_number_id)
@@ -352,23 +364,6 @@ async fn merge_contacts(tx: &mut Tx, from: ContactId, into: ContactId) -> Result
     for step in STEPS {
         on!(&mut *tx, |connection, D| {
             sqlx::query(step).bind(from.0).bind(into.0).execute(connection).await?;
-        });
-    }
-    Ok(())
-}
-
-pub(super) async fn write_preferences(
-    tx: &mut Tx,
-    preferences: &[(ContactId, bool)],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    for (contact_id, marketing_stopped) in preferences {
-        on!(&mut *tx, |connection, D| {
-            sqlx::query("UPDATE contacts SET marketing_stopped_at = $1 WHERE id = $2")
-                .bind(marketing_stopped.then_some(Ts(now)))
-                .bind(contact_id.0)
-                .execute(connection)
-                .await?;
         });
     }
     Ok(())

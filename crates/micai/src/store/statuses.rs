@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::consent::MarketingRefusal;
 use super::db::{Tx, row};
 use super::error::StoreError;
 use super::outbox::waiting_beside;
@@ -36,6 +37,17 @@ pub(super) async fn locate<'a>(
 pub(super) fn apply<'a>(script: &mut Script<'a>, located: &[Located<'a>]) -> Result<Question, StoreError> {
     insert_events(script, located)?;
     move_rows(script, &fold(located))
+}
+
+/// Those of the statuses that say that a person wants no marketing.
+pub(super) fn marketing_refusals(located: &[Located<'_>]) -> Vec<MarketingRefusal> {
+    let refusal = |one: &Located<'_>| {
+        let at = one.status.occurred_at.unwrap_or(one.received_at);
+        one.row.and_then(|(conversation, outbound)| {
+            MarketingRefusal::of(one.status.error.as_ref(), conversation, outbound, at)
+        })
+    };
+    located.iter().filter_map(refusal).collect()
 }
 
 /// A status with the ledger row it speaks of; `None` for messages that somebody else sent from our number.

@@ -1,6 +1,7 @@
 //! Turns: the lease on a conversation with what waits in it, and the one commit that ends a turn.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
@@ -8,6 +9,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
+use super::consent;
 use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
 use super::lane::Verb;
@@ -18,7 +20,7 @@ use crate::domain::conversation::ConversationMode;
 use crate::domain::inbound::{MessageNature, PendingMessage};
 use crate::domain::outbound::SendState;
 use crate::domain::turn::{Claim, Effect, FinishOutcome, FinishedTurn};
-use crate::ids::{ContactId, ConversationId, InboundId};
+use crate::ids::{ContactId, ConversationId, Ids, InboundId};
 
 /// Messages that one turn takes; the rest follows in the next.
 const TURN_MESSAGES_MAX: i64 = 20;
@@ -43,7 +45,9 @@ impl Verb<ClaimRequest, Option<Claim>> for ClaimVerb {
     }
 }
 
-pub(super) struct FinishVerb;
+pub(super) struct FinishVerb {
+    pub ids: Arc<Ids>,
+}
 
 impl Verb<FinishedTurn, FinishOutcome> for FinishVerb {
     fn run<'a>(
@@ -51,7 +55,7 @@ impl Verb<FinishedTurn, FinishOutcome> for FinishVerb {
         tx: &'a mut Tx,
         turns: &'a [FinishedTurn],
     ) -> BoxFuture<'a, Result<Vec<FinishOutcome>, StoreError>> {
-        Box::pin(finish(tx, turns))
+        Box::pin(finish(tx, &self.ids, turns))
     }
 }
 
@@ -157,6 +161,9 @@ row! {
         lease_token: i64,
         mode: String,
         opted_out_at: Option<Ts>,
+        marketing_stopped_at: Option<Ts>,
+        marketing_stopped_by: Option<String>,
+        blocked_at: Option<Ts>,
         agent_id: String,
         agent_version: i64,
         id: Uuid,
@@ -164,6 +171,7 @@ row! {
         kind: String,
         nature: String,
         text: Option<String>,
+        tap: Option<Json<serde_json::Value>>,
         target_provider_message_id: Option<String>,
         reply_to_kind: String,
         reply_to: String,
@@ -249,8 +257,10 @@ fn claimed_sql(tx: &Tx) -> String {
     };
     format!(
         "SELECT m.conversation_id, m.id, m.provider_message_id, m.kind, m.nature, m.text,
+             CASE WHEN m.nature = 'tap' THEN m.payload END AS tap,
              m.target_provider_message_id, m.reply_to_kind, m.reply_to, m.sent_at, m.received_at, m.failures,
-             c.contact_id, c.lease_token, c.mode, p.opted_out_at, a.id AS agent_id, a.version AS agent_version,
+             c.contact_id, c.lease_token, c.mode, p.opted_out_at, p.marketing_stopped_at, p.marketing_stopped_by, p.blocked_at,
+             a.id AS agent_id, a.version AS agent_version,
              EXISTS (SELECT 1 FROM inbound_messages t WHERE t.conversation_id = m.conversation_id
                      AND t.target_provider_message_id IS NOT NULL
                      AND t.target_provider_message_id = m.provider_message_id AND t.nature = 'revoke') AS revoked,
@@ -281,6 +291,7 @@ fn read_pending(row: ClaimedRow) -> Result<PendingMessage, StoreError> {
         kind: row.kind,
         nature,
         text: row.text,
+        tapped: row.tap.and_then(|tap| tapped(&tap.0)),
         target_provider_message_id: row.target_provider_message_id,
         reply_to: Address { kind, value: row.reply_to },
         sent_at: row.sent_at.0,
@@ -289,6 +300,13 @@ fn read_pending(row: ClaimedRow) -> Result<PendingMessage, StoreError> {
         edited: row.edited,
         failures: row.failures,
     })
+}
+
+/// What a tapped button or row carries, in a message as it came.
+fn tapped(message: &serde_json::Value) -> Option<String> {
+    let reply = &message["interactive"];
+    let carried = [&message["button"]["payload"], &reply["button_reply"]["id"], &reply["list_reply"]["id"]];
+    carried.into_iter().find_map(|value| value.as_str()).map(str::to_owned)
 }
 
 fn read_claim(row: ClaimedRow) -> Result<Claim, StoreError> {
@@ -300,13 +318,17 @@ fn read_claim(row: ClaimedRow) -> Result<Claim, StoreError> {
         lease_token: row.lease_token,
         mode,
         opted_out_at: row.opted_out_at.map(|at| at.0),
+        marketing_stopped_by: row
+            .marketing_stopped_at
+            .map(|_| consent::stopped_by(row.marketing_stopped_by.as_deref())),
+        blocked_at: row.blocked_at.map(|at| at.0),
         agent_id: AgentId(row.agent_id.clone()),
         agent_version: row.agent_version,
         pending: vec![read_pending(row)?],
     })
 }
 
-async fn finish(tx: &mut Tx, turns: &[FinishedTurn]) -> Result<Vec<FinishOutcome>, StoreError> {
+async fn finish(tx: &mut Tx, ids: &Ids, turns: &[FinishedTurn]) -> Result<Vec<FinishOutcome>, StoreError> {
     // If a crash of the database takes it back, the turn is taken again: none of its sends can have begun.
     tx.together_unflushed().await?;
     let held = let_go(tx, turns).await?;
@@ -317,6 +339,7 @@ async fn finish(tx: &mut Tx, turns: &[FinishedTurn]) -> Result<Vec<FinishOutcome
     insert_replies(&mut script, &counted)?;
     let waiting = script.run(tx).await?.of(waiting);
     for turn in counted.iter().filter(|turn| !turn.effects.is_empty()) {
+        consent::note_turn(tx, ids, turn).await?;
         apply_effects(tx, turn).await?;
     }
     Ok(turns
@@ -453,35 +476,19 @@ fn insert_replies<'a>(script: &mut Script<'a>, turns: &[&'a FinishedTurn]) -> Re
 
 async fn apply_effects(tx: &mut Tx, turn: &FinishedTurn) -> Result<(), StoreError> {
     for effect in &turn.effects {
+        let Effect::EraseWords { provider_message_id } = effect else { continue };
         on!(&mut *tx, |connection, D| {
-            match effect {
-                Effect::OptOut => {
-                    sqlx::query("UPDATE contacts SET opted_out_at = coalesce(opted_out_at, $1) WHERE id = $2")
-                        .bind(Ts(turn.finished_at))
-                        .bind(turn.contact_id.0)
-                        .execute(connection)
-                        .await?
-                }
-                Effect::OptIn => {
-                    sqlx::query("UPDATE contacts SET opted_out_at = NULL WHERE id = $1")
-                        .bind(turn.contact_id.0)
-                        .execute(connection)
-                        .await?
-                }
-                Effect::EraseWords { provider_message_id } => {
-                    sqlx::query(
-                        "UPDATE inbound_messages SET text = NULL, payload = $1
-                         WHERE conversation_id = $2 AND phone_number_id =
-                             (SELECT phone_number_id FROM conversations WHERE id = $2)
-                           AND provider_message_id = $3",
-                    )
-                    .bind(Json(serde_json::json!({ "revoked": true })))
-                    .bind(turn.conversation_id.0)
-                    .bind(provider_message_id)
-                    .execute(connection)
-                    .await?
-                }
-            };
+            sqlx::query(
+                "UPDATE inbound_messages SET text = NULL, payload = $1
+                 WHERE conversation_id = $2 AND phone_number_id =
+                     (SELECT phone_number_id FROM conversations WHERE id = $2)
+                   AND provider_message_id = $3",
+            )
+            .bind(Json(serde_json::json!({ "revoked": true })))
+            .bind(turn.conversation_id.0)
+            .bind(provider_message_id)
+            .execute(connection)
+            .await?;
         });
     }
     Ok(())

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::agent::consent::ConsentWords;
 use crate::agent::triggers::Gate;
 use crate::agent::turn::{TurnInput, TurnOutcome, run_turn};
 use crate::clock::SharedClock;
@@ -47,6 +48,7 @@ pub struct Worker {
     clock: SharedClock,
     ids: Arc<Ids>,
     gate: Arc<Gate>,
+    consent: Arc<ConsentWords>,
     agents: Arc<AgentCache>,
     limits: WorkerLimits,
 }
@@ -59,10 +61,11 @@ impl Worker {
         clock: SharedClock,
         ids: Arc<Ids>,
         gate: Arc<Gate>,
+        consent: Arc<ConsentWords>,
         limits: WorkerLimits,
     ) -> Self {
         let agents = Arc::new(AgentCache::new(store.clone()));
-        Self { store, queue, clock, ids, gate, agents, limits }
+        Self { store, queue, clock, ids, gate, consent, agents, limits }
     }
 
     /// Takes turns until `stop` is cancelled; turns under way are finished by `tasks`.
@@ -101,8 +104,11 @@ impl Worker {
         let outcome = run_turn(&TurnInput {
             agent: &agent,
             gate: &self.gate,
+            consent: &self.consent,
             mode: claim.mode,
             opted_out_at: claim.opted_out_at,
+            marketing_stopped_by: claim.marketing_stopped_by,
+            is_blocked: claim.blocked_at.is_some(),
             pending: &claim.pending,
             window_seconds: self.limits.window_seconds,
             now: started_at,

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use micai::clock::Clock as _;
 use micai::domain::alert::{AlertKind, NewAlert, Severity};
+use micai::domain::audit::Actor;
 use micai::store::Location;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -30,11 +31,11 @@ async fn one_is_open_for_each_subject_and_counts(world: &World) {
     assert_eq!((first.raised_at, first.last_raised_at), (begun, world.clock.now()));
 
     // A condition is not over because somebody has seen it.
-    let seen = store.acknowledge_alert(first.id, "ana").await.unwrap().unwrap();
+    let seen = store.acknowledge_alert(first.id, &Actor::command_line("ana")).await.unwrap().unwrap();
     assert_eq!((seen.acknowledged_at, seen.cleared_at), (Some(world.clock.now()), None));
-    let again = store.acknowledge_alert(first.id, "ben").await.unwrap().unwrap();
+    let again = store.acknowledge_alert(first.id, &Actor::command_line("ben")).await.unwrap().unwrap();
     assert_eq!(again.acknowledged_by.as_deref(), Some("ana"), "the first one stays");
-    assert!(store.acknowledge_alert(uuid::Uuid::nil(), "ana").await.unwrap().is_none());
+    assert!(store.acknowledge_alert(uuid::Uuid::nil(), &Actor::Platform).await.unwrap().is_none());
 
     assert!(store.clear_alert(AlertKind::NumberPaused, "900001").await.unwrap());
     assert!(!store.clear_alert(AlertKind::NumberPaused, "900001").await.unwrap(), "once");

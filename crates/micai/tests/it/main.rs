@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod alerts;
+mod audit;
 mod chat;
+mod consent;
 mod crash;
 mod database;
 mod faults;

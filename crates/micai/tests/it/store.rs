@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use micai::clock::{Clock, ManualClock};
 use micai::domain::agent::AgentId;
+use micai::domain::audit::Actor;
 use micai::domain::contact::{Address, AddressKind, Person};
 use micai::domain::inbound::{InboundState, MessageNature, NewInbound, NewStatus, WebhookFacts};
 use micai::domain::outbound::{
@@ -265,18 +266,21 @@ async fn rules_raise_the_version_of_their_agents(world: &World) {
     };
     let (one, two) = (AgentId("one".into()), AgentId("two".into()));
     let version = async |id: &AgentId| world.store.agent(id).await.unwrap().map(|agent| agent.version);
-    assert_eq!(world.store.save_rule(&rule("one"), 9).await.unwrap(), RuleChange::Saved);
+    assert_eq!(world.store.save_rule(&rule("one"), 9, &Actor::Platform).await.unwrap(), RuleChange::Saved);
     let before = version(&one).await.unwrap();
-    world.store.save_rule(&rule("two"), 9).await.unwrap();
+    world.store.save_rule(&rule("two"), 9, &Actor::Platform).await.unwrap();
     assert!(version(&one).await.unwrap() > before, "it lost a rule");
     assert_eq!(world.store.rule("r1").await.unwrap(), Some(rule("two")));
     assert_eq!(world.store.rules(Some(&one), "", 10).await.unwrap(), []);
-    let full = world.store.save_rule(&rule("two"), usize::MAX / 2).await.unwrap();
+    let full = world.store.save_rule(&rule("two"), usize::MAX / 2, &Actor::Platform).await.unwrap();
     assert!(matches!(full, RuleChange::NoRoom(_)));
-    assert_eq!(world.store.delete_agent(&two).await.unwrap(), DeleteAgent::Deleted);
+    assert_eq!(world.store.delete_agent(&two, &Actor::Platform).await.unwrap(), DeleteAgent::Deleted);
     assert_eq!(world.store.rule("r1").await.unwrap(), None, "gone with its agent");
-    assert_eq!(world.store.delete_agent(&two).await.unwrap(), DeleteAgent::NotFound);
-    assert_eq!(world.store.delete_agent(&AgentId::default_agent()).await.unwrap(), DeleteAgent::IsDefault);
+    assert_eq!(world.store.delete_agent(&two, &Actor::Platform).await.unwrap(), DeleteAgent::NotFound);
+    assert_eq!(
+        world.store.delete_agent(&AgentId::default_agent(), &Actor::Platform).await.unwrap(),
+        DeleteAgent::IsDefault
+    );
 }
 
 async fn lists_are_paged_to_the_end(world: &World) {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 
+use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictJson, StrictQuery};
 use super::super::path::StrictPath;
 use super::super::state::HttpState;
@@ -156,6 +157,7 @@ pub async fn list(
     path = "/agents",
     operation_id = "create_agent",
     tag = "agents",
+    params(ActorHeader),
     request_body = NewAgent,
     responses(
         (
@@ -169,6 +171,7 @@ pub async fn list(
 )]
 pub async fn create(
     State(state): State<HttpState>,
+    AdminActor(actor): AdminActor,
     StrictJson(new): StrictJson<NewAgent>,
 ) -> Result<impl IntoResponse, Problem> {
     let id = agent_id("id", new.id)?;
@@ -180,7 +183,7 @@ pub async fn create(
         stale_after_seconds: new.stale_after_seconds,
         stale_policy: new.stale_policy,
     };
-    let Some(agent) = state.store.create_agent(&id, &change.checked()?).await? else {
+    let Some(agent) = state.store.create_agent(&id, &change.checked()?, &actor).await? else {
         return Err(Problem::conflict(
             "agent_exists",
             "There is an agent of this id already: change it with PUT /admin/agents/{id}, or choose another id.",
@@ -215,17 +218,18 @@ pub async fn read(
     path = "/agents/{id}",
     operation_id = "update_agent",
     tag = "agents",
-    params(("id" = String, Path, description = "The agent.")),
+    params(("id" = String, Path, description = "The agent."), ActorHeader),
     request_body = AgentChange,
     responses((status = 200, body = AgentView, description = "The agent as it is now.")),
 )]
 pub async fn update(
     State(state): State<HttpState>,
+    AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<String>,
     StrictJson(change): StrictJson<AgentChange>,
 ) -> Result<Json<AgentView>, Problem> {
     let (id, settings) = (agent_id("id", id)?, change.checked()?);
-    let agent = state.store.update_agent(&id, &settings).await?.ok_or_else(no_such_agent)?;
+    let agent = state.store.update_agent(&id, &settings, &actor).await?.ok_or_else(no_such_agent)?;
     tracing::info!(agent_id = %id, "agent changed");
     Ok(Json(agent.into()))
 }
@@ -236,7 +240,7 @@ pub async fn update(
     path = "/agents/{id}",
     operation_id = "delete_agent",
     tag = "agents",
-    params(("id" = String, Path, description = "The agent.")),
+    params(("id" = String, Path, description = "The agent."), ActorHeader),
     responses(
         (status = 204, description = "Gone."),
         (
@@ -247,9 +251,13 @@ pub async fn update(
         ),
     ),
 )]
-pub async fn delete(State(state): State<HttpState>, StrictPath(id): StrictPath<String>) -> Result<StatusCode, Problem> {
+pub async fn delete(
+    State(state): State<HttpState>,
+    AdminActor(actor): AdminActor,
+    StrictPath(id): StrictPath<String>,
+) -> Result<StatusCode, Problem> {
     let id: AgentId = agent_id("id", id)?;
-    match state.store.delete_agent(&id).await? {
+    match state.store.delete_agent(&id, &actor).await? {
         DeleteAgent::Deleted => {
             tracing::info!(agent_id = %id, "agent deleted");
             Ok(StatusCode::NO_CONTENT)

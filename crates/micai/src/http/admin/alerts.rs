@@ -6,6 +6,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
+use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictQuery};
 use super::super::path::StrictPath;
 use super::super::state::HttpState;
@@ -54,14 +55,15 @@ pub async fn list(
     path = "/alerts/{id}/acknowledge",
     operation_id = "acknowledge_alert",
     tag = "alerts",
-    params(("id" = Uuid, Path, description = "The alert.")),
+    params(("id" = Uuid, Path, description = "The alert."), ActorHeader),
     responses((status = 200, body = AlertView, description = "The alert as it is now.")),
 )]
 pub async fn acknowledge(
     State(state): State<HttpState>,
+    AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<Uuid>,
 ) -> Result<Json<AlertView>, Problem> {
-    let alert = state.store.acknowledge_alert(id, "admin").await?;
+    let alert = state.store.acknowledge_alert(id, &actor).await?;
     alert.map(Json).ok_or_else(|| {
         Problem::not_found(
             "alert_not_found",

@@ -5,6 +5,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::Problem;
 use super::super::path::StrictPath;
 use super::super::state::HttpState;
@@ -37,6 +38,7 @@ pub struct Bound {
             description = "A phone number (5 to 20 digits, `+` allowed in front) or a user id (BSUID: `CC.…`, or parent BSUID: `CC.ENT.…`).",
         ),
         ("agent_id" = String, Path, description = "The agent, at most 128 characters."),
+        ActorHeader,
     ),
     responses(
         (status = 200, body = Bound, description = "Bound."),
@@ -50,11 +52,12 @@ pub struct Bound {
 )]
 pub async fn bind(
     State(state): State<HttpState>,
+    AdminActor(actor): AdminActor,
     StrictPath((wa_id, agent)): StrictPath<(String, String)>,
 ) -> Result<Json<Bound>, Problem> {
     let person = person_named(&wa_id).ok_or_else(not_a_person)?;
     let agent = agent_id("agent_id", agent)?;
-    let outcome = state.store.bind(&person, &agent, &state.default_phone_number_id).await?;
+    let outcome = state.store.bind(&person, &agent, &state.default_phone_number_id, &actor).await?;
     tracing::info!(agent_id = %agent, conversations = outcome.conversations, "contact bound");
     Ok(Json(Bound { status: "ok", wa_id, agent_id: agent.0 }))
 }

@@ -2,8 +2,10 @@
 
 pub(super) mod agents;
 pub(super) mod alerts;
+pub(super) mod audit;
 pub(super) mod bind;
 mod bounds;
+pub(super) mod contacts;
 pub(super) mod conversations;
 pub(super) mod outbound;
 mod page;

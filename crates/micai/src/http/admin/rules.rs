@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::schema::Object;
 use utoipa::{IntoParams, ToSchema};
 
+use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictJson, StrictQuery};
 use super::super::path::StrictPath;
 use super::super::state::HttpState;
@@ -146,15 +147,17 @@ pub async fn list(
     path = "/rules",
     operation_id = "save_rule",
     tag = "rules",
+    params(ActorHeader),
     request_body = SaveRule,
     responses((status = 200, body = Saved, description = "Saved.")),
 )]
 pub async fn save(
     State(state): State<HttpState>,
+    AdminActor(actor): AdminActor,
     StrictJson(body): StrictJson<SaveRule>,
 ) -> Result<Json<Saved>, Problem> {
     let rule = body.checked()?;
-    match state.store.save_rule(&rule, keyword_bytes(&rule)).await? {
+    match state.store.save_rule(&rule, keyword_bytes(&rule), &actor).await? {
         RuleChange::Saved => {
             tracing::info!(rule_id = rule.id, agent_id = %rule.agent_id, "rule saved");
             Ok(Json(Saved { status: "ok", rule_id: rule.id }))
@@ -188,12 +191,16 @@ pub async fn read(
     path = "/rules/{id}",
     operation_id = "delete_rule",
     tag = "rules",
-    params(("id" = String, Path, description = "The rule.")),
+    params(("id" = String, Path, description = "The rule."), ActorHeader),
     responses((status = 204, description = "Gone.")),
 )]
-pub async fn delete(State(state): State<HttpState>, StrictPath(id): StrictPath<String>) -> Result<StatusCode, Problem> {
+pub async fn delete(
+    State(state): State<HttpState>,
+    AdminActor(actor): AdminActor,
+    StrictPath(id): StrictPath<String>,
+) -> Result<StatusCode, Problem> {
     let id = rule_id(id)?;
-    match state.store.delete_rule(&id).await? {
+    match state.store.delete_rule(&id, &actor).await? {
         true => {
             tracing::info!(rule_id = id, "rule deleted");
             Ok(StatusCode::NO_CONTENT)

@@ -14,6 +14,7 @@ use super::super::state::HttpState;
 use super::bounds::{Faults, agent_id, no_such_agent};
 use super::rules::{action_schema, rule_problem, rule_type_schema};
 use crate::agent::CompiledAgent;
+use crate::agent::consent::ConsentWords;
 use crate::agent::triggers::{AllMatches, Gate, GateOutcome, Match, MatchedOn, normalise};
 use crate::agent::turn::{MATCHED_CHARACTERS_MAX, TurnInput, TurnOutcome, run_turn};
 use crate::domain::contact::{Address, AddressKind};
@@ -127,11 +128,17 @@ pub async fn try_agent(
     let agent = state.store.agent_with_rules(&id).await?.ok_or_else(no_such_agent)?;
     let now = state.clock.now();
     // Compiling the rules of a large agent takes most of a second.
-    let explained = tokio::task::spawn_blocking(move || explain(agent, &state.gate, text, now)).await;
+    let explained = tokio::task::spawn_blocking(move || explain(agent, &state.gate, &state.consent, text, now)).await;
     explained.map_err(Problem::internal)?.map(Json)
 }
 
-fn explain(agent: AgentWithRules, gate: &Gate, text: String, now: Timestamp) -> Result<Explanation, Problem> {
+fn explain(
+    agent: AgentWithRules,
+    gate: &Gate,
+    consent: &ConsentWords,
+    text: String,
+    now: Timestamp,
+) -> Result<Explanation, Problem> {
     let AgentWithRules { agent, rules } = agent;
     let agent = CompiledAgent::new(agent.id, agent.version, agent.settings, &rules)
         .map_err(|error| rule_problem(std::slice::from_ref(&error)))?;
@@ -140,8 +147,11 @@ fn explain(agent: AgentWithRules, gate: &Gate, text: String, now: Timestamp) -> 
     let outcome = run_turn(&TurnInput {
         agent: &agent,
         gate,
+        consent,
         mode: ConversationMode::Bot,
         opted_out_at: None,
+        marketing_stopped_by: None,
+        is_blocked: false,
         pending: &pending,
         // The message has just come in: it is inside any window.
         window_seconds: 0,
@@ -176,6 +186,7 @@ fn message(text: String, now: Timestamp) -> PendingMessage {
         kind: "text".to_owned(),
         nature: MessageNature::Words,
         text: Some(text),
+        tapped: None,
         target_provider_message_id: None,
         reply_to: Address { kind: AddressKind::Phone, value: String::new() },
         sent_at: now,
@@ -221,6 +232,9 @@ fn reason(decision: &Decision, has_reply: bool) -> String {
         }
         Decision::NoWords => "The message has no words: nothing is said.".to_owned(),
         Decision::OptOut => "The whole message is a wish to stop: it is confirmed, and no rule is asked.".to_owned(),
+        Decision::MarketingStop => {
+            "The whole message is a wish for no more marketing: it is confirmed, and no rule is asked.".to_owned()
+        }
         other => format!("A turn would decide: {}.", serde_json::to_string(other).unwrap_or_default()),
     }
 }

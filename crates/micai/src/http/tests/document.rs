@@ -66,6 +66,11 @@ async fn it_lists_every_route_with_its_answers() {
         ("GET", "/admin/conversations/{id}"),
         ("GET", "/admin/conversations/{id}/messages"),
         ("GET", "/admin/conversations/{id}/messages/{message_id}"),
+        ("GET", "/admin/contacts"),
+        ("GET", "/admin/contacts/{id}"),
+        ("POST", "/admin/contacts/{id}/consent"),
+        ("POST", "/admin/contacts/{id}/block"),
+        ("DELETE", "/admin/contacts/{id}/block"),
         ("GET", "/admin/outbound"),
         ("GET", "/admin/outbound/{id}"),
         ("GET", "/admin/templates"),
@@ -75,6 +80,7 @@ async fn it_lists_every_route_with_its_answers() {
         ("POST", "/admin/templates/{name}/preview"),
         ("GET", "/admin/alerts"),
         ("POST", "/admin/alerts/{id}/acknowledge"),
+        ("GET", "/admin/audit"),
     ];
     assert_eq!(listed, expected.map(|(method, path)| (method.to_owned(), path)).into_iter().collect());
     for (method, path, operation) in operations(&document) {

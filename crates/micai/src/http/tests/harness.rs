@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::agent::consent::ConsentWords;
 use crate::agent::triggers::Gate;
 use crate::clock::{ManualClock, SharedClock};
 use crate::domain::inbound::InboundState;
@@ -103,6 +104,7 @@ impl Platform {
             verify_token: Some(SecretString::from(VERIFY_TOKEN)),
             admin_api_key: Some(SecretString::from(ADMIN_KEY)),
             gate: Arc::new(Gate::new(true, &["michael:".to_owned(), "/ask".to_owned()])),
+            consent: Arc::new(ConsentWords::built_in().unwrap()),
             default_phone_number_id: "unset".to_owned(),
             page_rows_max: PAGE_ROWS_MAX,
             webhook_body_bytes_max: WEBHOOK_BODY_BYTES_MAX,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use micai::clock::Clock as _;
 use micai::domain::agent::AgentId;
+use micai::domain::audit::Actor;
+use micai::domain::consent::{ConsentCategory, ConsentChange, ConsentSource};
 use micai::domain::contact::{AddressKind, Person};
 use micai::domain::inbound::{RawEvent, WebhookFacts};
 use micai::domain::outbound::{AttemptOutcome, DeliveryStatus, MessageBody, NextSend, Refusal, SendError, SendState};
@@ -113,13 +115,21 @@ async fn fill(world: &World) {
     let stopped = world.say("in-6", "4915550006", "STOP").await;
     let claim = world.store.claim(stopped, LEASE_SECONDS).await.unwrap().unwrap();
     let mut turn = world.turn(&claim, &[]);
-    turn.effects.push(Effect::OptOut);
+    let change = ConsentChange::new(ConsentCategory::All, true, ConsentSource::Word, json!({ "word": "stop" }));
+    turn.effects.push(Effect::Consent { change, provider_message_id: "in-6".into() });
     world.store.finish(turn).await.unwrap();
 
-    assert!(world.store.create_agent(&AgentId("shop".into()), &Default::default()).await.unwrap().is_some());
-    world.store.save_rule(&rule(), 20).await.unwrap();
+    assert!(
+        world
+            .store
+            .create_agent(&AgentId("shop".into()), &Default::default(), &Actor::Platform)
+            .await
+            .unwrap()
+            .is_some()
+    );
+    world.store.save_rule(&rule(), 20, &Actor::Platform).await.unwrap();
     let person = Person { phone: Some("4915550001".into()), bsuid: Some("DE.1".into()), ..Person::default() };
-    world.store.bind(&person, &AgentId("shop".into()), NUMBER).await.unwrap();
+    world.store.bind(&person, &AgentId("shop".into()), NUMBER, &Actor::Platform).await.unwrap();
     let event = RawEvent {
         kind: "account_update".into(),
         waba_id: Some("7".into()),
