@@ -212,7 +212,7 @@ impl Sender {
         crate::crash::point("call");
         self.note_api(call.api_answered).await;
         let pause = match &call.delivery {
-            Delivery::Refused(refused) => self.pause(refused, candidate, country).await?,
+            Delivery::Refused(refused) => self.pause(refused, candidate, country).await,
             Delivery::Accepted { .. } | Delivery::Unknown { .. } => None,
         };
         let attempt = candidate.attempts + 1;
@@ -245,16 +245,10 @@ impl Sender {
         Ok(after(moved))
     }
 
-    /// Pauses what a refusal says is blocked, for all processes, before the send itself is put aside.
-    async fn pause(
-        &self,
-        refused: &RefusedCall,
-        candidate: &SendCandidate,
-        country: &str,
-    ) -> Result<Option<PauseKey>, StoreError> {
-        let Some(key) = refused.pauses.and_then(|scope| policy::pause_key(scope, candidate, country)) else {
-            return Ok(None);
-        };
+    /// Pauses what a refusal says is blocked, for all processes, before the send itself is put aside. If that cannot be written,
+    /// the send is put aside all the same: what is held for a pause that is not there is tried again.
+    async fn pause(&self, refused: &RefusedCall, candidate: &SendCandidate, country: &str) -> Option<PauseKey> {
+        let key = refused.pauses.and_then(|scope| policy::pause_key(scope, candidate, country))?;
         let now = self.clock.now();
         let until = refused.retry_after_seconds.and_then(|seconds| i64::try_from(seconds).ok());
         let pause = Pause {
@@ -264,9 +258,11 @@ impl Sender {
             since: now,
             until: until.map(|seconds| now + jiff::SignedDuration::from_secs(seconds)),
         };
-        self.store.set_pause(&pause, &Actor::Platform).await?;
-        tracing::error!(pause = %key, code = refused.error.code, "sending is paused");
-        Ok(Some(key))
+        match self.store.set_pause(&pause, &Actor::Platform).await {
+            Ok(_) => tracing::error!(pause = %key, code = refused.error.code, "sending is paused"),
+            Err(error) => tracing::error!(%error, pause = %key, "a pause could not be written"),
+        }
+        Some(key)
     }
 
     /// Notes whether the Graph API was there; the beginning and the end of an outage are told.
