@@ -247,9 +247,7 @@ impl App {
         let limits = SenderLimits {
             workers: config.send_workers,
             attempts_max: i32::try_from(config.queue_max_attempts).unwrap_or(i32::MAX),
-            unknown_deadline_seconds: seconds(
-                config.unknown_send_deadline_seconds + config.sweep_interval_seconds + RECONCILE_GRACE_SECONDS,
-            ),
+            unknown_deadline_seconds: others_wait_seconds(config),
         };
         let (store, queue) = (self.store.clone(), self.queue.clone());
         let fallback = OutOfWindow {
@@ -437,8 +435,17 @@ pub fn sending_rules(config: &Config) -> SendingRules {
     SendingRules {
         outbound_enabled: config.outbound_reply_enabled,
         window_seconds: i64::from(config.freeform_window_hours) * 3_600 - WINDOW_MARGIN_SECONDS,
-        unknown: UnknownRules { deadline_seconds: seconds(config.unknown_send_deadline_seconds), resends: true },
+        unknown: UnknownRules {
+            deadline_seconds: seconds(config.unknown_send_deadline_seconds),
+            resends: true,
+            others_wait_seconds: others_wait_seconds(config),
+        },
     }
+}
+
+/// How long those behind an unknown send wait: somewhat longer than a status has, so that it comes first if it is sent again.
+fn others_wait_seconds(config: &Config) -> i64 {
+    seconds(config.unknown_send_deadline_seconds + config.sweep_interval_seconds + RECONCILE_GRACE_SECONDS)
 }
 
 fn phone_number_id(config: &Config) -> String {

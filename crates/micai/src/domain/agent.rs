@@ -4,12 +4,21 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::template::TemplateUse;
+
 /// The agent that answers where no other is bound.
 pub const DEFAULT_AGENT_ID: &str = "default-agent";
 /// The most characters an agent id may have.
 pub const AGENT_ID_CHARACTERS_MAX: usize = 128;
 /// How old a message may be, in seconds, before it counts as stale: after an outage WhatsApp replays days.
 pub const STALE_AFTER_SECONDS_DEFAULT: i64 = 6 * 60 * 60;
+
+/// The word in the body of a fallback template that stands for what the message says.
+pub const FALLBACK_WORDS: &str = "{text}";
+/// The shortest and longest time, in seconds, that an agent may give a status to settle an unknown send: ten seconds and a day.
+pub const UNKNOWN_DEADLINE_SECONDS_MIN: i64 = 10;
+/// See [`UNKNOWN_DEADLINE_SECONDS_MIN`].
+pub const UNKNOWN_DEADLINE_SECONDS_MAX: i64 = 86_400;
 
 /// The operator's name for an agent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,6 +53,16 @@ pub enum StalePolicy {
     Apologise,
 }
 
+/// What becomes of an agent's sends of unknown fate that nothing settles in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownPolicy {
+    /// Once more, when statuses of later sends show that the line is open.
+    ResendOnce,
+    /// Left to a person.
+    Park,
+}
+
 /// What an operator decides about an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AgentSettings {
@@ -59,6 +78,13 @@ pub struct AgentSettings {
     pub stale_after_seconds: i64,
     /// What becomes of stale messages.
     pub stale_policy: StalePolicy,
+    /// What goes out in place of plain words outside the window; [`FALLBACK_WORDS`] in its body stands for the words. `None`: as
+    /// the installation does.
+    pub fallback_template: Option<TemplateUse>,
+    /// How long a status has to settle an unknown send. `None`: as the installation does.
+    pub unknown_deadline_seconds: Option<i64>,
+    /// What becomes of unknown sends after that. `None`: as the installation does.
+    pub unknown_policy: Option<UnknownPolicy>,
 }
 
 impl Default for AgentSettings {
@@ -70,6 +96,9 @@ impl Default for AgentSettings {
             fallback_reply: None,
             stale_after_seconds: STALE_AFTER_SECONDS_DEFAULT,
             stale_policy: StalePolicy::Apologise,
+            fallback_template: None,
+            unknown_deadline_seconds: None,
+            unknown_policy: None,
         }
     }
 }

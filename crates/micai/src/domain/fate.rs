@@ -3,6 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::agent::UnknownPolicy;
+
 /// What time does with an unknown send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownRules {
@@ -10,6 +12,20 @@ pub struct UnknownRules {
     pub deadline_seconds: i64,
     /// Whether it is sent once more when silence has become evidence; else it is left to a person.
     pub resends: bool,
+    /// How long those behind it in the conversation wait at most: the same for all agents, since it is asked for each message.
+    pub others_wait_seconds: i64,
+}
+
+impl UnknownRules {
+    /// These rules with what an agent decides otherwise.
+    #[must_use]
+    pub fn of_agent(self, deadline_seconds: Option<i64>, policy: Option<UnknownPolicy>) -> Self {
+        Self {
+            deadline_seconds: deadline_seconds.unwrap_or(self.deadline_seconds),
+            resends: policy.map_or(self.resends, |policy| policy == UnknownPolicy::ResendOnce),
+            ..self
+        }
+    }
 }
 
 /// What is known about a number's statuses since an unknown send was attempted.
@@ -36,8 +52,10 @@ pub enum LineState {
 pub struct UnknownEvidence {
     /// When the attempt began whose answer never came.
     pub attempted_at: Timestamp,
-    /// Until then a status may settle it, and those behind it wait.
+    /// Until then a status may settle it.
     pub deadline_at: Timestamp,
+    /// Those behind it in the conversation go on then, at the latest.
+    pub others_wait_until: Timestamp,
     /// Whether that time is over.
     pub deadline_passed: bool,
     /// Whether statuses of later sends from the same number have arrived.
@@ -63,6 +81,7 @@ pub fn weigh(
         attempted_at,
         deadline_at,
         deadline_passed,
+        others_wait_until: attempted_at + SignedDuration::from_secs(rules.others_wait_seconds),
         line: state,
         line_since: line.open_since.or(line.last_status_at),
         next: next(deadline_at, deadline_passed, resends, state, rules),
@@ -78,8 +97,8 @@ fn next(deadline_at: Timestamp, deadline_passed: bool, resends: i32, line: LineS
     }
     match (deadline_passed, line) {
         (false, _) => format!(
-            "A status has until {deadline_at} to settle it; those behind it in the conversation wait as long. After that \
-             it is sent once more as soon as statuses of later sends show that the line is open."
+            "A status has until {deadline_at} to settle it. After that it is sent once more as soon as statuses of later \
+             sends show that the line is open."
         ),
         (true, LineState::Open) => {
             "No status came for it although statuses of later sends did: it is sent once more within seconds.".to_owned()
@@ -160,11 +179,25 @@ mod tests {
             (at(0), 0, Some(at(5)), false, "not to be sent again by itself"),
         ] {
             let line = LineFacts { open_since, last_status_at: Some(at(-60)) };
-            let rules = UnknownRules { deadline_seconds: 120, resends: may_resend };
+            let rules = UnknownRules { deadline_seconds: 120, resends: may_resend, others_wait_seconds: 120 };
             let evidence = weigh(attempted_at, resends, line, rules, now);
             assert!(evidence.next.contains(expected), "{}", evidence.next);
             assert_eq!(evidence.deadline_passed, now >= at(120));
             assert_eq!(evidence.line_since, open_since.or(Some(at(-60))));
+        }
+    }
+
+    #[test]
+    fn an_agent_decides_otherwise_or_leaves_it_to_the_installation() {
+        let rules = UnknownRules { deadline_seconds: 120, resends: true, others_wait_seconds: 130 };
+        for (deadline, policy, expected) in [
+            (None, None, (120, true)),
+            (Some(30), None, (30, true)),
+            (None, Some(UnknownPolicy::Park), (120, false)),
+            (Some(900), Some(UnknownPolicy::ResendOnce), (900, true)),
+        ] {
+            let own = rules.of_agent(deadline, policy);
+            assert_eq!((own.deadline_seconds, own.resends, own.others_wait_seconds), (expected.0, expected.1, 130));
         }
     }
 }

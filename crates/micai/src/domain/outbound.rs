@@ -385,6 +385,17 @@ pub struct UnknownSend {
     pub sending_at: Timestamp,
     /// Attempts made so far.
     pub attempts: i32,
+    /// How often it was sent again because its fate was unknown.
+    pub resends: i32,
+    /// Whether its agent leaves such sends to a person.
+    pub is_parked: bool,
+}
+
+impl UnknownSend {
+    /// Whether it is sent once more when silence has become evidence.
+    pub fn may_go_again(&self) -> bool {
+        self.resends == 0 && !self.is_parked
+    }
 }
 
 /// The turn and position that a reply came from, as its idempotency key.

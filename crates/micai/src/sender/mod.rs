@@ -52,7 +52,8 @@ pub struct SenderLimits {
     /// Attempts of one message, the first included.
     pub attempts_max: i32,
     /// How long a send of unknown fate holds up those behind it: somewhat longer than a status has to settle it, so that
-    /// it comes first if it is sent once more.
+    /// it comes first if it is sent once more. The same for all agents, whatever time theirs gives a status: this is asked for
+    /// each message.
     pub unknown_deadline_seconds: i64,
 }
 

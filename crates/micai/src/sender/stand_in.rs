@@ -1,6 +1,7 @@
 //! Templates at the moment of sending: which one stands in for plain words while the window is closed, and whether the one that
 //! a message names may go out as it is.
 
+use crate::domain::agent::FALLBACK_WORDS;
 use crate::domain::outbound::{MessageBody, Refusal, SendCandidate, SendError};
 use crate::domain::template::{TemplateCategory, TemplateUse, TextValue};
 use crate::sender::policy;
@@ -9,8 +10,6 @@ use crate::templates::book::Snapshot;
 use crate::templates::choice::{Wishes, choose};
 use crate::templates::{TemplateBook, contract, render};
 
-/// The word in a fallback template's values that stands for what the message says.
-pub const WORDS: &str = "{text}";
 /// Characters of a message that a template's value takes; more are cut.
 const WORDS_CHARACTERS_MAX: usize = 900;
 
@@ -123,7 +122,7 @@ fn words(body: &MessageBody) -> String {
 
 fn with_words(mut filled: TemplateUse, words: &str) -> TemplateUse {
     for value in &mut filled.body {
-        value.text = value.text.replace(WORDS, words);
+        value.text = value.text.replace(FALLBACK_WORDS, words);
     }
     filled
 }

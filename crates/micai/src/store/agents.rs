@@ -164,7 +164,7 @@ impl Store {
         let rows: Vec<AgentColumns> = read!(&self.db, |pool, D| {
             sqlx::query_as(
                 "SELECT id, version, name, purpose, persona, fallback_reply, stale_after_seconds, stale_policy,
-                        created_at, updated_at
+                        fallback_template, unknown_deadline_seconds, unknown_policy, created_at, updated_at
                  FROM agents WHERE id > $1 ORDER BY id LIMIT $2",
             )
             .bind(after)
@@ -185,8 +185,9 @@ impl Store {
 }
 
 const AGENT: &str = "SELECT id, version, name, purpose, persona, fallback_reply, stale_after_seconds, stale_policy,
-        created_at, updated_at
+        fallback_template, unknown_deadline_seconds, unknown_policy, created_at, updated_at
     FROM agents WHERE id = $1";
+
 /// The agent as it stands, kept from others until the transaction ends.
 async fn locked_agent(tx: &mut Tx, id: &AgentId) -> Result<Option<AgentRow>, StoreError> {
     let sql = format!("{AGENT}{}", tx.row_lock());
@@ -212,6 +213,9 @@ row! {
         fallback_reply: Option<String>,
         stale_after_seconds: i64,
         stale_policy: String,
+        fallback_template: Option<Json<TemplateUse>>,
+        unknown_deadline_seconds: Option<i64>,
+        unknown_policy: Option<String>,
         created_at: Ts,
         updated_at: Ts,
     }
@@ -227,6 +231,9 @@ fn read_agent(row: AgentColumns) -> Result<AgentRow, StoreError> {
             fallback_reply: row.fallback_reply,
             stale_after_seconds: row.stale_after_seconds,
             stale_policy: read_word("stale policy", &row.stale_policy)?,
+            fallback_template: row.fallback_template.map(|template| template.0),
+            unknown_deadline_seconds: row.unknown_deadline_seconds,
+            unknown_policy: row.unknown_policy.map(|word| read_word("unknown policy", &word)).transpose()?,
         },
         created_at: row.created_at.0,
         updated_at: row.updated_at.0,
@@ -270,8 +277,9 @@ async fn write_settings(tx: &mut Tx, id: &AgentId, settings: &AgentSettings, now
     on!(tx, |connection, D| {
         sqlx::query(
             "UPDATE agents SET version = version + 1, name = $1, purpose = $2, persona = $3, fallback_reply = $4,
-                 stale_after_seconds = $5, stale_policy = $6, updated_at = $7
-             WHERE id = $8",
+                 stale_after_seconds = $5, stale_policy = $6, fallback_template = $7, unknown_deadline_seconds = $8,
+                 unknown_policy = $9, updated_at = $10
+             WHERE id = $11",
         )
         .bind(&settings.name)
         .bind(&settings.purpose)
@@ -279,6 +287,9 @@ async fn write_settings(tx: &mut Tx, id: &AgentId, settings: &AgentSettings, now
         .bind(&settings.fallback_reply)
         .bind(settings.stale_after_seconds)
         .bind(word(settings.stale_policy)?)
+        .bind(settings.fallback_template.as_ref().map(Json))
+        .bind(settings.unknown_deadline_seconds)
+        .bind(settings.unknown_policy.map(word).transpose()?)
         .bind(Ts(now))
         .bind(id.as_str())
         .execute(connection)

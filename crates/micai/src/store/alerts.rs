@@ -54,6 +54,22 @@ impl Store {
         Ok(new > 0)
     }
 
+    /// The open alert of that kind and subject.
+    pub async fn open_alert(&self, kind: AlertKind, subject: &str) -> Result<Option<AlertView>, StoreError> {
+        let row: Option<AlertColumns> = read!(&self.db, |pool, D| {
+            sqlx::query_as(
+                "SELECT id, kind, subject, severity, sentence, evidence, times, raised_at, last_raised_at,
+                        acknowledged_at, acknowledged_by, cleared_at
+                 FROM alerts WHERE kind = $1 AND subject = $2 AND cleared_at IS NULL",
+            )
+            .bind(kind.as_str())
+            .bind(subject)
+            .fetch_optional(pool)
+            .await?
+        });
+        Ok(row.map(AlertColumns::view))
+    }
+
     /// Clears an alert: what it reported has ended. `false` when none of that kind and subject is open.
     pub async fn clear_alert(&self, kind: AlertKind, subject: &str) -> Result<bool, StoreError> {
         let mut tx = self.db.begin().await?;

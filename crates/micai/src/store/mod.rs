@@ -62,6 +62,7 @@ pub use reports::{Backlog, OutboundView};
 pub use rules::RuleChange;
 pub use spend::{AllowanceView, SPEND_GROUPS_MAX, SpendGroup, SpendView};
 pub use templates::{SyncChanges, SyncTicket, TemplateFilter, TemplateRow, TemplateSyncState};
+pub use unknown::OVERDUE_SENDS_MAX;
 
 use crate::clock::SharedClock;
 use crate::domain::budget::Reservation;

@@ -6,11 +6,12 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
+use super::agents::read_word;
 use super::audit;
 use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
 use crate::domain::audit::{Actor, AuditAction, AuditEntry};
-use crate::domain::fate::{Decision, LineFacts, Settled, Verdict};
+use crate::domain::fate::{Decision, LineFacts, Settled, UnknownRules, Verdict};
 use crate::domain::letter::COUNTED_MAX;
 use crate::ids::{ConversationId, OutboundId};
 
@@ -29,12 +30,16 @@ impl Store {
         }))
     }
 
-    /// When the attempt of an unknown send began, and what is known about statuses of its number since. `None` when the send is
-    /// not unknown.
-    pub async fn line_facts(&self, id: OutboundId) -> Result<Option<(Timestamp, LineFacts)>, StoreError> {
+    /// When the attempt of an unknown send began, what is known about statuses of its number since, and `installation`'s rules as
+    /// its agent has them. `None` when the send is not unknown.
+    pub async fn line_facts(
+        &self,
+        id: OutboundId,
+        installation: UnknownRules,
+    ) -> Result<Option<(Timestamp, LineFacts, UnknownRules)>, StoreError> {
         let row: Option<LineColumns> = read!(&self.db, |pool, D| {
             sqlx::query_as(
-                "SELECT u.sending_at,
+                "SELECT u.sending_at, a.unknown_deadline_seconds, a.unknown_policy,
                         (SELECT e.received_at FROM delivery_events e
                          JOIN outbound_messages o ON o.conversation_id = e.conversation_id AND o.id = e.outbound_id
                          WHERE e.phone_number_id = u.phone_number_id AND e.received_at > u.sending_at
@@ -42,19 +47,19 @@ impl Store {
                          ORDER BY e.received_at LIMIT 1) AS open_since,
                         (SELECT e.received_at FROM delivery_events e WHERE e.phone_number_id = u.phone_number_id
                          ORDER BY e.received_at DESC LIMIT 1) AS last_status_at
-                 FROM outbound_messages u WHERE u.id = $1 AND u.state = 'unknown'",
+                 FROM outbound_messages u LEFT JOIN agents a ON a.id = u.agent_id
+                 WHERE u.id = $1 AND u.state = 'unknown'",
             )
             .bind(id.0)
             .fetch_optional(pool)
             .await?
         });
-        Ok(row.and_then(|row| {
-            let facts = LineFacts {
-                open_since: row.open_since.map(|at| at.0),
-                last_status_at: row.last_status_at.map(|at| at.0),
-            };
-            Some((row.sending_at?.0, facts))
-        }))
+        let Some(row) = row else { return Ok(None) };
+        let Some(attempted_at) = row.sending_at else { return Ok(None) };
+        let facts =
+            LineFacts { open_since: row.open_since.map(|at| at.0), last_status_at: row.last_status_at.map(|at| at.0) };
+        let policy = row.unknown_policy.as_deref().map(|word| read_word("unknown policy", word)).transpose()?;
+        Ok(Some((attempted_at.0, facts, installation.of_agent(row.unknown_deadline_seconds, policy))))
     }
 
     /// Settles an unknown send as a person says, by `actor`. Only from `unknown`: a status, the deadline or another person may
@@ -100,7 +105,15 @@ impl Store {
     }
 }
 
-row! { struct LineColumns { sending_at: Option<Ts>, open_since: Option<Ts>, last_status_at: Option<Ts> } }
+row! {
+    struct LineColumns {
+        sending_at: Option<Ts>,
+        unknown_deadline_seconds: Option<i64>,
+        unknown_policy: Option<String>,
+        open_since: Option<Ts>,
+        last_status_at: Option<Ts>,
+    }
+}
 row! {
     struct BeforeColumns {
         conversation_id: Uuid,

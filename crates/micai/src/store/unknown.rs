@@ -6,13 +6,20 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
+use super::agents::read_word;
 use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
+use crate::domain::agent::UNKNOWN_DEADLINE_SECONDS_MIN;
+use crate::domain::fate::UnknownRules;
 use crate::domain::outbound::{SendError, UnknownSend};
 use crate::ids::{ConversationId, OutboundId};
 
-/// Unknown sends that one look considers.
+/// Held sends that one look gives up.
 const LOOK_ROWS_MAX: i64 = 200;
+/// Unknown sends that are read at a time.
+const UNKNOWN_ROWS_MAX: i64 = 1_000;
+/// Unknown sends that one look considers, the oldest first: those behind them wait until people have settled some.
+pub const OVERDUE_SENDS_MAX: usize = 10_000;
 
 impl Store {
     /// Declares every call unknown that has been under way for longer than `call_seconds_max`: its process died
@@ -41,31 +48,47 @@ impl Store {
         Ok(first.is_some())
     }
 
-    /// Unknown sends whose attempt began at least `deadline_seconds` ago and that were not sent again yet.
+    /// Unknown sends that no status has settled in time, the oldest first, at most [`OVERDUE_SENDS_MAX`]: those that may be sent
+    /// once more and those that may not. `deadline_seconds` counts where an agent has no time of its own.
     pub async fn overdue_unknowns(&self, deadline_seconds: i64) -> Result<Vec<UnknownSend>, StoreError> {
-        let before = self.clock.now() - SignedDuration::from_secs(deadline_seconds);
-        let rows: Vec<UnknownRow> = read!(&self.db, |pool, D| {
+        let now = self.clock.now();
+        let before = now - SignedDuration::from_secs(deadline_seconds.min(UNKNOWN_DEADLINE_SECONDS_MIN));
+        let installation = UnknownRules { deadline_seconds, resends: true, others_wait_seconds: deadline_seconds };
+        let (mut overdue, mut after, mut read) = (Vec::new(), Uuid::nil(), 0);
+        loop {
+            let rows = self.unknown_rows(before, after).await?;
+            read += rows.len();
+            let is_last = rows.len() < usize::try_from(UNKNOWN_ROWS_MAX).unwrap_or(usize::MAX);
+            after = rows.last().map_or(after, |row| row.id);
+            for row in rows {
+                let policy = row.unknown_policy.as_deref().map(|word| read_word("unknown policy", word)).transpose()?;
+                let rules = installation.of_agent(row.unknown_deadline_seconds, policy);
+                if row.sending_at.0 + SignedDuration::from_secs(rules.deadline_seconds) <= now {
+                    overdue.push(row.send(rules));
+                }
+            }
+            if is_last || read >= OVERDUE_SENDS_MAX {
+                return Ok(overdue);
+            }
+        }
+    }
+
+    async fn unknown_rows(&self, before: Timestamp, after: Uuid) -> Result<Vec<UnknownRow>, StoreError> {
+        Ok(read!(&self.db, |pool, D| {
             sqlx::query_as(
-                "SELECT conversation_id, id, phone_number_id, sending_at, attempts FROM outbound_messages
-                 WHERE state IN ('held', 'suppressed', 'unknown', 'failed', 'cancelled') AND state = 'unknown'
-                   AND resends = 0 AND sending_at <= $1
-                 ORDER BY id LIMIT $2",
+                "SELECT o.conversation_id, o.id, o.phone_number_id, o.sending_at, o.attempts, o.resends,
+                        a.unknown_deadline_seconds, a.unknown_policy
+                 FROM outbound_messages o LEFT JOIN agents a ON a.id = o.agent_id
+                 WHERE o.state IN ('held', 'suppressed', 'unknown', 'failed', 'cancelled') AND o.state = 'unknown'
+                   AND o.sending_at <= $1 AND o.id > $2
+                 ORDER BY o.id LIMIT $3",
             )
             .bind(Ts(before))
-            .bind(LOOK_ROWS_MAX)
+            .bind(after)
+            .bind(UNKNOWN_ROWS_MAX)
             .fetch_all(pool)
             .await?
-        });
-        Ok(rows
-            .into_iter()
-            .map(|row| UnknownSend {
-                conversation_id: ConversationId(row.conversation_id),
-                id: OutboundId(row.id),
-                phone_number_id: row.phone_number_id,
-                sending_at: row.sending_at.0,
-                attempts: row.attempts,
-            })
-            .collect())
+        }))
     }
 
     /// Whether a status has arrived, since `unknown` was attempted, for a send from the same number that was attempted
@@ -169,6 +192,23 @@ row! {
         phone_number_id: String,
         sending_at: Ts,
         attempts: i32,
+        resends: i32,
+        unknown_deadline_seconds: Option<i64>,
+        unknown_policy: Option<String>,
+    }
+}
+
+impl UnknownRow {
+    fn send(self, rules: UnknownRules) -> UnknownSend {
+        UnknownSend {
+            conversation_id: ConversationId(self.conversation_id),
+            id: OutboundId(self.id),
+            phone_number_id: self.phone_number_id,
+            sending_at: self.sending_at.0,
+            attempts: self.attempts,
+            resends: self.resends,
+            is_parked: !rules.resends,
+        }
     }
 }
 

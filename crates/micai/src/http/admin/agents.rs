@@ -6,7 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::actor::{ActorHeader, AdminActor};
@@ -15,8 +15,12 @@ use super::super::path::StrictPath;
 use super::super::state::HttpState;
 use super::bounds::{Faults, agent_id, no_such_agent};
 use super::page::{Page, PageRows, text_cursor};
-use crate::domain::agent::{AgentId, AgentSettings, StalePolicy};
+use super::template_use::check_fallback;
+use crate::domain::agent::{
+    AgentId, AgentSettings, StalePolicy, UNKNOWN_DEADLINE_SECONDS_MAX, UNKNOWN_DEADLINE_SECONDS_MIN, UnknownPolicy,
+};
 use crate::domain::rule::REPLY_CHARACTERS_MAX;
+use crate::domain::template::TemplateUse;
 use crate::store::{AgentRow, DeleteAgent};
 
 /// The most characters of an agent's name.
@@ -48,6 +52,14 @@ pub struct AgentView {
     /// What becomes of stale messages.
     #[schema(schema_with = stale_policy_schema)]
     stale_policy: StalePolicy,
+    /// What goes out in place of plain words outside the window; `{text}` in a value of its body stands for what the message
+    /// says. Null: as the installation does.
+    fallback_template: Option<TemplateUse>,
+    /// How long a status has to settle a send of unknown fate, in seconds. Null: as the installation does.
+    unknown_deadline_seconds: Option<i64>,
+    /// What becomes of such a send after that. Null: as the installation does.
+    #[schema(schema_with = unknown_policy_schema)]
+    unknown_policy: Option<UnknownPolicy>,
     /// Grows with every change of the agent or its rules.
     version: i64,
     /// When it was made.
@@ -87,6 +99,18 @@ pub struct NewAgent {
     #[serde(default = "default_stale_policy")]
     #[schema(schema_with = stale_policy_schema)]
     stale_policy: StalePolicy,
+    /// What goes out in place of plain words outside the window; `{text}` in a value of its body stands for what the message
+    /// says. Null: as the installation does.
+    #[serde(default)]
+    fallback_template: Option<TemplateUse>,
+    /// How long a status has to settle a send of unknown fate, in seconds. Null: as the installation does.
+    #[serde(default)]
+    #[schema(minimum = 10, maximum = 86_400)]
+    unknown_deadline_seconds: Option<i64>,
+    /// What becomes of such a send after that. Null: as the installation does.
+    #[serde(default)]
+    #[schema(schema_with = unknown_policy_schema)]
+    unknown_policy: Option<UnknownPolicy>,
 }
 
 /// All settings of an agent: what is left out goes back to its default.
@@ -117,6 +141,18 @@ pub struct AgentChange {
     #[serde(default = "default_stale_policy")]
     #[schema(schema_with = stale_policy_schema)]
     stale_policy: StalePolicy,
+    /// What goes out in place of plain words outside the window; `{text}` in a value of its body stands for what the message
+    /// says. Null: as the installation does.
+    #[serde(default)]
+    fallback_template: Option<TemplateUse>,
+    /// How long a status has to settle a send of unknown fate, in seconds. Null: as the installation does.
+    #[serde(default)]
+    #[schema(minimum = 10, maximum = 86_400)]
+    unknown_deadline_seconds: Option<i64>,
+    /// What becomes of such a send after that. Null: as the installation does.
+    #[serde(default)]
+    #[schema(schema_with = unknown_policy_schema)]
+    unknown_policy: Option<UnknownPolicy>,
 }
 
 /// Which page of the list.
@@ -182,8 +218,12 @@ pub async fn create(
         fallback_reply: new.fallback_reply,
         stale_after_seconds: new.stale_after_seconds,
         stale_policy: new.stale_policy,
+        fallback_template: new.fallback_template,
+        unknown_deadline_seconds: new.unknown_deadline_seconds,
+        unknown_policy: new.unknown_policy,
     };
-    let Some(agent) = state.store.create_agent(&id, &change.checked()?, &actor).await? else {
+    let settings = change.checked(&state).await?;
+    let Some(agent) = state.store.create_agent(&id, &settings, &actor).await? else {
         return Err(Problem::conflict(
             "agent_exists",
             "There is an agent of this id already: change it with PUT /admin/agents/{id}, or choose another id.",
@@ -228,7 +268,7 @@ pub async fn update(
     StrictPath(id): StrictPath<String>,
     StrictJson(change): StrictJson<AgentChange>,
 ) -> Result<Json<AgentView>, Problem> {
-    let (id, settings) = (agent_id("id", id)?, change.checked()?);
+    let (id, settings) = (agent_id("id", id)?, change.checked(&state).await?);
     let agent = state.store.update_agent(&id, &settings, &actor).await?.ok_or_else(no_such_agent)?;
     tracing::info!(agent_id = %id, "agent changed");
     Ok(Json(agent.into()))
@@ -271,7 +311,7 @@ pub async fn delete(
 }
 
 impl AgentChange {
-    fn checked(self) -> Result<AgentSettings, Problem> {
+    async fn checked(self, state: &HttpState) -> Result<AgentSettings, Problem> {
         let mut faults = Faults::default();
         faults.check_text("name", &self.name, NAME_CHARACTERS_MAX);
         faults.check_text("purpose", &self.purpose, PURPOSE_CHARACTERS_MAX);
@@ -279,6 +319,13 @@ impl AgentChange {
         faults.check_text("fallback_reply", self.fallback_reply.as_deref().unwrap_or_default(), REPLY_CHARACTERS_MAX);
         let range = STALE_AFTER_SECONDS_MIN..=STALE_AFTER_SECONDS_MAX;
         faults.check_range("stale_after_seconds", self.stale_after_seconds, range);
+        if let Some(seconds) = self.unknown_deadline_seconds {
+            let range = UNKNOWN_DEADLINE_SECONDS_MIN..=UNKNOWN_DEADLINE_SECONDS_MAX;
+            faults.check_range("unknown_deadline_seconds", seconds, range);
+        }
+        if let Some(template) = &self.fallback_template {
+            check_fallback(state, &mut faults, template).await?;
+        }
         faults.into_result("agent_invalid")?;
         Ok(AgentSettings {
             name: self.name,
@@ -287,6 +334,9 @@ impl AgentChange {
             fallback_reply: self.fallback_reply,
             stale_after_seconds: self.stale_after_seconds,
             stale_policy: self.stale_policy,
+            fallback_template: self.fallback_template,
+            unknown_deadline_seconds: self.unknown_deadline_seconds,
+            unknown_policy: self.unknown_policy,
         })
     }
 }
@@ -302,6 +352,9 @@ impl From<AgentRow> for AgentView {
             fallback_reply: settings.fallback_reply,
             stale_after_seconds: settings.stale_after_seconds,
             stale_policy: settings.stale_policy,
+            fallback_template: settings.fallback_template,
+            unknown_deadline_seconds: settings.unknown_deadline_seconds,
+            unknown_policy: settings.unknown_policy,
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -319,6 +372,12 @@ fn default_stale_policy() -> StalePolicy {
 
 fn stale_policy_schema() -> Object {
     words_schema(&["ignore", "apologise"])
+}
+
+fn unknown_policy_schema() -> Object {
+    let words = ["resend_once", "park"];
+    let types = SchemaType::from_iter([Type::String, Type::Null]);
+    ObjectBuilder::new().schema_type(types).enum_values(Some(words)).build()
 }
 
 /// A string that is one of `words`.

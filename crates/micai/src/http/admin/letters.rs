@@ -12,16 +12,14 @@ use super::super::path::StrictPath;
 use super::super::state::HttpState;
 use super::bounds::Faults;
 use super::page::{Page, PageRows, text_cursor, uuid_cursor};
-use super::templates::LANGUAGES_MAX;
+use super::template_use::{check_template_use, fitting_message};
 use crate::domain::letter::{
     ACTION_REASON_CHARACTERS_MAX, Chosen, GroupName, LETTER_IDS_MAX, RepairReport, ReplayTerms,
 };
-use crate::domain::outbound::MessageBody;
-use crate::domain::template::{TEMPLATE_LANGUAGE_CHARACTERS_MAX, TEMPLATE_NAME_CHARACTERS_MAX, TemplateUse};
+use crate::domain::template::TemplateUse;
 use crate::letters::{ExplainedGroup, ExplainedLetter, explain_group, explain_letter};
 use crate::queue::Topic;
 use crate::store::{Repaired, Story};
-use crate::templates::fitting;
 
 /// Which page of the groups.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -205,7 +203,7 @@ pub async fn replay(
     let chosen = check_chosen(&mut faults, body.ids, body.group.as_deref());
     check_template(&mut faults, body.template.as_ref(), body.template_for_all);
     let template = match body.template {
-        Some(template) => message(&state, &mut faults, template).await?,
+        Some(template) => fitting_message(&state, &mut faults, template).await?,
         None => None,
     };
     faults.into_result("replay_invalid")?;
@@ -279,29 +277,7 @@ fn check_template(faults: &mut Faults, template: Option<&TemplateUse>, for_all: 
     match template {
         None if for_all => faults.add("template_for_all", "needs `template`"),
         None => {}
-        Some(template) => {
-            faults.check_id("template.name", &template.name, TEMPLATE_NAME_CHARACTERS_MAX);
-            faults.check_id("template.language", &template.language, TEMPLATE_LANGUAGE_CHARACTERS_MAX);
-        }
-    }
-}
-
-/// The message that a template makes. Without an account no templates are known, and it goes as it is.
-async fn message(
-    state: &HttpState,
-    faults: &mut Faults,
-    template: TemplateUse,
-) -> Result<Option<MessageBody>, Problem> {
-    let Some(waba_id) = state.templates.waba_id() else {
-        return Ok(Some(MessageBody::Template { template: Box::new(template), text: None }));
-    };
-    let known = state.store.templates_named(waba_id, &template.name, LANGUAGES_MAX).await?;
-    match fitting::message(known.iter().map(|row| &row.record.template), template) {
-        Ok(message) => Ok(Some(message)),
-        Err(wrong) => {
-            wrong.into_iter().for_each(|fault| faults.add(format!("template.{}", fault.field), fault.sentence));
-            Ok(None)
-        }
+        Some(template) => check_template_use(faults, "template", template),
     }
 }
 

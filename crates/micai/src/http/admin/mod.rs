@@ -14,5 +14,6 @@ mod page;
 pub(super) mod pauses;
 pub(super) mod rules;
 pub(super) mod spend;
+mod template_use;
 pub(super) mod templates;
 pub(super) mod try_agent;

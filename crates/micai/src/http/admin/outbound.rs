@@ -185,9 +185,9 @@ async fn evidence(state: &HttpState, send: &OutboundView) -> Result<Option<Unkno
     if send.state != SendState::Unknown.as_str() {
         return Ok(None);
     }
-    let facts = state.store.line_facts(OutboundId(send.id)).await?;
+    let facts = state.store.line_facts(OutboundId(send.id), state.sending.unknown).await?;
     let now = state.clock.now();
-    Ok(facts.map(|(attempted_at, line)| weigh(attempted_at, send.resends, line, state.sending.unknown, now)))
+    Ok(facts.map(|(attempted_at, line, rules)| weigh(attempted_at, send.resends, line, rules, now)))
 }
 
 fn no_such_send() -> Problem {

@@ -117,7 +117,7 @@ impl Platform {
             sending: SendingRules {
                 outbound_enabled: true,
                 window_seconds: 24 * 3_600,
-                unknown: UnknownRules { deadline_seconds: 120, resends: true },
+                unknown: UnknownRules { deadline_seconds: 120, resends: true, others_wait_seconds: 120 },
             },
         };
         Self { state, clock, ids, stop, _folder: folder }
