@@ -173,6 +173,9 @@ impl Sender {
         if let Err(refusal) = self.stand_ins.check(&candidate.body) {
             return self.refuse(&candidate, refusal).await;
         }
+        if let Err(instant) = self.gate.may_prepare() {
+            return Ok(Step::Wait(instant));
+        }
         if let Permit::WaitUntil(instant) = self.gate.pass_pair(&candidate).await {
             return Ok(Step::Wait(instant));
         }
@@ -180,10 +183,11 @@ impl Sender {
         if let Some(error) = self.purse.open(&mut candidate, category, now).await? {
             return self.refuse(&candidate, Refusal::Hold(error)).await;
         }
+        self.gate.pass_number(&candidate.phone_number_id).await;
+        // Asked last: an outage may begin while sends stand in line for the number.
         if let Err(instant) = self.gate.may_call() {
             return Ok(Step::Wait(instant));
         }
-        self.gate.pass_number(&candidate.phone_number_id).await;
         self.attempt(&candidate, body, &country).await
     }
 
@@ -222,6 +226,7 @@ impl Sender {
             let counted = Attempt {
                 number: attempt - candidate.attempts_before,
                 tried_since: candidate.tried_since.unwrap_or(begun_at),
+                is_outage: self.gate.is_down(),
             };
             retry::outcome(call.delivery, pause, counted, self.limits.attempts_max, self.clock.now(), &mut *dice)
         };
@@ -333,7 +338,7 @@ fn log_outcome(candidate: &SendCandidate, outcome: &AttemptOutcome) {
     let outbound_id = candidate.id;
     match outcome {
         AttemptOutcome::Accepted { .. } => tracing::debug!(%outbound_id, "sent"),
-        AttemptOutcome::RetryAt { not_before, error } => {
+        AttemptOutcome::RetryAt { not_before, error, .. } => {
             tracing::warn!(%outbound_id, %not_before, reason = error.reason, code = error.code, "refused for now");
         }
         AttemptOutcome::NeedsTemplate { error } | AttemptOutcome::Paused { error, .. } => {

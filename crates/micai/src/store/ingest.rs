@@ -118,13 +118,13 @@ impl Ingest {
         placed.people.write(&mut script, now);
         let messages = insert_messages(&mut script, &placed.messages)?;
         let released = release_held(tx, &mut script, placed.people.released(), now, "");
-        let waiting = statuses::apply(&mut script, &located, matches!(tx, Tx::Pg(..)))?;
+        let (waiting, again) = statuses::apply(&mut script, &located, matches!(tx, Tx::Pg(..)))?;
         self.insert_raw_events(&mut script, webhooks);
         let mut answers = script.run(tx).await.inspect_err(|_| self.familiar.forget())?;
         template_writes::apply_news(tx, &self.ids, &template_news, now).await?;
         consent::note_refusals(tx, &self.ids, &refusals, now).await?;
         credit(&mut receipts, &placed.messages, &answers.of(messages));
-        let wake_sends = answers.of(released).into_iter().chain(answers.of(waiting)).map(ConversationId);
+        let wake_sends = answers.of(released).into_iter().chain(answers.of(waiting)).map(ConversationId).chain(again);
         if let Some(first) = receipts.first_mut() {
             // Wakes are hints for anybody: one receipt of the batch carries them all.
             first.wake_sends = wake_sends.collect();

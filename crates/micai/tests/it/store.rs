@@ -69,6 +69,7 @@ pub fn status(id: &str, callback: Option<&SendCandidate>, status: DeliveryStatus
         person: Person::default(),
         occurred_at: None,
         error: None,
+        needs_template: false,
         price: None,
     }
 }
