@@ -15,6 +15,7 @@ mod ingest;
 mod letters;
 mod loss;
 mod migrations;
+mod planner;
 mod plans;
 mod postgres;
 mod process;

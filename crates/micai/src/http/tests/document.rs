@@ -89,6 +89,8 @@ async fn it_lists_every_route_with_its_answers() {
         ("POST", "/admin/templates/sync"),
         ("GET", "/admin/templates/{name}"),
         ("POST", "/admin/templates/{name}/preview"),
+        ("POST", "/admin/conversations/{id}/messages"),
+        ("POST", "/admin/conversations/{id}/plan"),
         ("GET", "/admin/pauses"),
         ("POST", "/admin/pauses"),
         ("DELETE", "/admin/pauses/{scope}"),

@@ -100,6 +100,9 @@ async fn what_people_say_is_answered_once_each() {
     let stage = Stage::open().await;
     let ana = PhoneSpec { phone: Some("5511999990000".into()), kind: Some(PhoneKind::Phone), ..PhoneSpec::default() };
     let ana = stage.simulator.add_phone(ana).unwrap().id;
+    // So that the simulated WhatsApp, too, takes the window to be open.
+    stage.simulator.say(&ana, "hello").unwrap();
+    stage.replies(&ana, 1).await;
     let fixtures = fixtures();
     for (number, name) in ANSWERED.iter().enumerate() {
         let (_, body) = fixtures.iter().find(|(known, _)| known == name).expect("the fixture");
@@ -107,7 +110,7 @@ async fn what_people_say_is_answered_once_each() {
             assert_eq!(take(&stage, fresh(&stage, body)).await.status, 200, "{name}");
         }
         stage.settle().await;
-        assert_eq!(sends(&stage).len(), number + 1, "after {name}: {:?}", sends(&stage).last());
+        assert_eq!(sends(&stage).len(), number + 2, "after {name}: {:?}", sends(&stage).last());
     }
     let heard = stage.heard(&ana);
     assert!(heard.iter().any(|text| text.starts_with("I heard: a\u{fffd}b.")), "U+0000 cannot be said: {heard:?}");
