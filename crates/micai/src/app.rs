@@ -30,6 +30,7 @@ use crate::ingest::Ingest;
 use crate::queue::{MemoryQueue, RedisQueue, RedisQueueSettings, UnheardQueue, WakeQueue};
 use crate::redis_link::RedisServer;
 use crate::sender::gate::{Gate as SendGate, Paces};
+use crate::sender::planner::PlanRules;
 use crate::sender::policy::{Policy, WINDOW_MARGIN_SECONDS};
 use crate::sender::purse;
 use crate::sender::reconcile::{self, ReconcileLimits};
@@ -319,6 +320,7 @@ impl App {
             webhook_body_bytes_max: config.webhook_body_bytes_max,
             request_timeout: Duration::from_secs(config.http_request_timeout_seconds),
             sending: sending_rules(config),
+            plan_rules: Arc::new(plan_rules(config)),
         });
         let listener = TcpListener::bind(config.bind)
             .await
@@ -437,6 +439,16 @@ pub fn sending_rules(config: &Config) -> SendingRules {
             resends: true,
             others_wait_seconds: others_wait_seconds(config),
         },
+    }
+}
+
+fn plan_rules(config: &Config) -> PlanRules {
+    PlanRules {
+        outbound_enabled: config.outbound_reply_enabled,
+        window_seconds: i64::from(config.freeform_window_hours) * 3_600,
+        fallback_template: config.out_of_window_template.clone(),
+        template_language: config.template_language.clone(),
+        held_seconds_max: i64::from(config.held_hours_max) * 3_600,
     }
 }
 

@@ -10,6 +10,9 @@ use super::spend::Charge;
 use super::template::TemplateUse;
 use crate::ids::{ContactId, ConversationId, OutboundId, TurnId};
 
+/// The most characters of plain words.
+pub const TEXT_CHARACTERS_MAX: usize = 4_096;
+
 /// Where a send stands. Only the sender moves a row out of `queued` (or a status that proves an earlier attempt was
 /// accepted), only a status or the sender out of `sending`, only a status, its deadline or a person out of `unknown`, only a
 /// person (or a status that proves acceptance) out of `failed`.
@@ -401,6 +404,11 @@ impl UnknownSend {
 /// The turn and position that a reply came from, as its idempotency key.
 pub fn reply_key(turn: TurnId, position: usize) -> String {
     format!("reply:{turn}:{position}")
+}
+
+/// The idempotency key of a message that a person sends, from the key that they gave.
+pub fn operator_key(key: uuid::Uuid) -> String {
+    format!("operator:{key}")
 }
 
 /// What goes into WhatsApp's callback field (at most 512 characters) and comes back in every status: it finds the

@@ -60,8 +60,8 @@ fn open_routes() -> OpenApiRouter<HttpState> {
 
 fn admin_routes() -> OpenApiRouter<HttpState> {
     use admin::{
-        agents, alerts, audit, bind, budgets, contacts, conversations, letters, outbound, pauses, rules, spend,
-        templates, try_agent,
+        agents, alerts, audit, bind, budgets, contacts, conversations, letters, messages, outbound, pauses, rules,
+        spend, templates, try_agent,
     };
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
@@ -72,7 +72,8 @@ fn admin_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(bind::bind))
         .routes(routes!(conversations::list))
         .routes(routes!(conversations::read))
-        .routes(routes!(conversations::transcript))
+        .routes(routes!(conversations::transcript, messages::send))
+        .routes(routes!(messages::plan))
         .routes(routes!(conversations::timeline))
         .routes(routes!(contacts::list))
         .routes(routes!(contacts::read))

@@ -13,6 +13,7 @@ use crate::cost::PriceTable;
 use crate::domain::fate::UnknownRules;
 use crate::ingest::Ingest;
 use crate::queue::WakeQueue;
+use crate::sender::planner::PlanRules;
 use crate::shared::Shared;
 use crate::store::{Store, StoreError};
 use crate::templates::TemplateDesk;
@@ -56,6 +57,8 @@ pub struct HttpState {
     pub request_timeout: Duration,
     /// What the sender goes by, to foresee what it will do.
     pub sending: SendingRules,
+    /// The same for plans.
+    pub plan_rules: Arc<PlanRules>,
 }
 
 /// What the sender goes by.

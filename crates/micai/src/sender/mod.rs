@@ -2,6 +2,7 @@
 
 pub mod consent;
 pub mod gate;
+pub mod planner;
 pub mod policy;
 pub mod purse;
 pub mod reconcile;

@@ -97,7 +97,7 @@ fn claims(snapshot: &BudgetSnapshot, candidate: &SendCandidate, country: &str, n
 }
 
 /// What a message is billed as.
-fn category(body: &MessageBody, template: Option<TemplateCategory>) -> Category {
+pub(super) fn category(body: &MessageBody, template: Option<TemplateCategory>) -> Category {
     match (body, template) {
         (MessageBody::Text { .. }, _) => Category::Service,
         (MessageBody::Template { .. }, Some(TemplateCategory::Utility)) => Category::Utility,

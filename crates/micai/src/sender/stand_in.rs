@@ -7,7 +7,7 @@ use crate::domain::template::{TemplateCategory, TemplateUse, TextValue};
 use crate::sender::policy;
 use crate::store::{Store, StoreError};
 use crate::templates::book::Snapshot;
-use crate::templates::choice::{Wishes, choose};
+use crate::templates::choice::{Choice, NoChoice, Wishes, choose};
 use crate::templates::{TemplateBook, contract, render};
 
 /// Characters of a message that a template's value takes; more are cut.
@@ -45,20 +45,7 @@ impl StandIns {
             Some(agent) => self.store.fallback_template(agent).await?,
             None => None,
         };
-        let words = words(&candidate.body);
-        let agent = agent.map(|agent| with_words(agent, &words));
-        let templates = self.book.snapshot();
-        let language = Some(self.fallback.language.as_str()).filter(|language| !language.is_empty());
-        let plain = self.fallback.template.as_ref().map(|name| TemplateUse::plain(name, &self.fallback.language));
-        let filled = plain.clone().map(|plain| TemplateUse { body: vec![TextValue::numbered(&words)], ..plain });
-        let wishes =
-            |installation| Wishes { own: candidate.template.as_ref(), agent: agent.as_ref(), installation, language };
-        let chosen = choose(&templates, &wishes(plain.as_ref()));
-        // The installation's template may have one place for what the message says.
-        let chosen = chosen.or_else(|none| match &filled {
-            Some(filled) => choose(&templates, &wishes(Some(filled))).map_err(|_| none),
-            None => Err(none),
-        });
+        let chosen = choose_stand_in(&self.book.snapshot(), candidate, agent, &self.fallback);
         Ok(match chosen {
             Ok(choice) => Ok(MessageBody::Template {
                 text: Some(render::render(&choice.template, &choice.filled).text()),
@@ -106,6 +93,32 @@ impl StandIns {
             None => Ok(()),
         }
     }
+}
+
+/// The template that says the same as plain words while the window is closed: the message's own, its agent's, the
+/// installation's. Pure.
+///
+/// # Errors
+/// A sentence for each of them: why not that one.
+pub fn choose_stand_in(
+    templates: &Snapshot,
+    candidate: &SendCandidate,
+    agent: Option<TemplateUse>,
+    fallback: &OutOfWindow,
+) -> Result<Choice, NoChoice> {
+    let words = words(&candidate.body);
+    let agent = agent.map(|agent| with_words(agent, &words));
+    let language = Some(fallback.language.as_str()).filter(|language| !language.is_empty());
+    let plain = fallback.template.as_ref().map(|name| TemplateUse::plain(name, &fallback.language));
+    let filled = plain.clone().map(|plain| TemplateUse { body: vec![TextValue::numbered(&words)], ..plain });
+    let wishes =
+        |installation| Wishes { own: candidate.template.as_ref(), agent: agent.as_ref(), installation, language };
+    let chosen = choose(templates, &wishes(plain.as_ref()));
+    // The installation's template may have one place for what the message says.
+    chosen.or_else(|none| match &filled {
+        Some(filled) => choose(templates, &wishes(Some(filled))).map_err(|_| none),
+        None => Err(none),
+    })
 }
 
 /// What a message says, as a template's value may say it: in one line.

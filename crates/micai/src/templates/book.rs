@@ -39,6 +39,11 @@ impl Snapshot {
         self.by_name.get(name)?.iter().find(|template| template.language == language)
     }
 
+    /// The template of that name in each of its languages.
+    pub fn named(&self, name: &str) -> &[Arc<Template>] {
+        self.by_name.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// How many there are, each language counted.
     pub fn len(&self) -> usize {
         self.by_name.values().map(Vec::len).sum()

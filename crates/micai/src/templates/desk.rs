@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::book::TemplateBook;
+use super::book::{Snapshot, TemplateBook};
 use super::creation::COMPONENTS_BYTES_MAX;
 use super::sync::{SyncError, TemplateSync};
 use crate::domain::contact::{Address, AddressKind};
@@ -59,6 +59,11 @@ impl TemplateDesk {
     /// The account whose templates these are.
     pub fn waba_id(&self) -> Option<&str> {
         self.sync.as_ref().map(TemplateSync::waba_id)
+    }
+
+    /// The templates as they are known here now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.book.snapshot()
     }
 
     /// Fetches the list now; `None` without an account. It goes on when nobody waits for it any more.

@@ -126,12 +126,14 @@ pub async fn timeline(
 }
 
 async fn conversation(state: &HttpState, id: Uuid) -> Result<ConversationView, Problem> {
-    state.store.conversation(ConversationId(id)).await?.ok_or_else(|| {
-        Problem::not_found(
-            "conversation_not_found",
-            "There is no conversation of this id: GET /admin/conversations lists those there are.",
-        )
-    })
+    state.store.conversation(ConversationId(id)).await?.ok_or_else(no_such_conversation)
+}
+
+pub(super) fn no_such_conversation() -> Problem {
+    Problem::not_found(
+        "conversation_not_found",
+        "There is no conversation of this id: GET /admin/conversations lists those there are.",
+    )
 }
 
 fn entry_id(entry: &TranscriptEntry) -> &[u8] {

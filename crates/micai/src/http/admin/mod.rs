@@ -9,6 +9,7 @@ pub(super) mod budgets;
 pub(super) mod contacts;
 pub(super) mod conversations;
 pub(super) mod letters;
+pub(super) mod messages;
 pub(super) mod outbound;
 mod page;
 pub(super) mod pauses;

@@ -114,6 +114,7 @@ impl Platform {
             page_rows_max: PAGE_ROWS_MAX,
             webhook_body_bytes_max: WEBHOOK_BODY_BYTES_MAX,
             request_timeout: Duration::from_secs(30),
+            plan_rules: Arc::default(),
             sending: SendingRules {
                 outbound_enabled: true,
                 window_seconds: 24 * 3_600,
