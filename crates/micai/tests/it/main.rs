@@ -14,6 +14,7 @@ mod ingest;
 mod letters;
 mod loss;
 mod migrations;
+mod planner;
 mod plans;
 mod postgres;
 mod process;
