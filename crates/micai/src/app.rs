@@ -251,8 +251,11 @@ impl App {
             unknown_deadline_seconds: others_wait_seconds(config),
         };
         let (store, queue) = (self.store.clone(), self.queue.clone());
-        let fallback =
-            OutOfWindow { template: config.out_of_window_template.clone(), language: config.template_language.clone() };
+        let fallback = OutOfWindow {
+            template: config.out_of_window_template.clone(),
+            language: config.template_language.clone(),
+            has_account: config.whatsapp_business_account_id.is_some(),
+        };
         let rules = Rules {
             policy,
             prices: prices.clone(),

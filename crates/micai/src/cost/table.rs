@@ -308,8 +308,8 @@ impl Remarks {
     fn read(preamble: &[Row]) -> Self {
         let mut remarks = Self::default();
         for row in preamble {
-            let line = row.fields.join(",");
-            let line: String = line.trim_end_matches(',').chars().take(REMARK_CHARACTERS_MAX).collect();
+            let line = row.fields.join(", ");
+            let line: String = line.trim_end_matches([',', ' ']).chars().take(REMARK_CHARACTERS_MAX).collect();
             let remark = line.strip_prefix('#').and_then(|line| line.split_once(':'));
             match remark.map(|(key, value)| (key.trim(), value.trim())) {
                 Some(("effective_from", value)) => remarks.effective_from = Some(value.to_owned()),

@@ -127,6 +127,8 @@ pub struct NewStatus {
     pub occurred_at: Option<Timestamp>,
     /// Why it failed.
     pub error: Option<SendError>,
+    /// Whether it failed only because the window was closed, so that a template can still say it.
+    pub needs_template: bool,
     /// What WhatsApp charges.
     pub price: Option<Price>,
 }

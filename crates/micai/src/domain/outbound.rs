@@ -313,6 +313,8 @@ pub enum AttemptOutcome {
     RetryAt {
         /// When.
         not_before: Timestamp,
+        /// Whether it uses up one of the message's attempts.
+        is_counted: bool,
         /// Why it was refused.
         error: SendError,
     },

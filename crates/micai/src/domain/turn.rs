@@ -178,6 +178,8 @@ pub enum FinishOutcome {
     Finished {
         /// More messages wait in the conversation.
         more_pending: bool,
+        /// Something that was held until the window opens may go now.
+        released: bool,
     },
     /// Somebody else holds the conversation by now: nothing was written.
     Fenced,

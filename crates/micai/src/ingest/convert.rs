@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
+use whatsapp::Verdict;
 use whatsapp::identity::{Identity, IdentityKind, IdentitySet};
 use whatsapp::webhook::{
     Content, DeliveryStatus as WireStatus, Event, InboundMessage, InteractiveReply, PreferenceChange, Sender,
@@ -309,6 +310,8 @@ fn read_status(status: &StatusUpdate, now: Timestamp) -> Result<NewStatus, Strin
         },
         occurred_at: believable(status.timestamp_seconds, now),
         error: (known == DeliveryStatus::Failed).then(|| failure(status)),
+        needs_template: known == DeliveryStatus::Failed
+            && status.errors.first().is_some_and(|error| error.failed_status_verdict() == Verdict::NeedsTemplate),
         price: status.pricing.as_ref().map(|pricing| Price {
             billable: pricing.billable,
             model: pricing.pricing_model.as_deref().map(|word| clean(word, WORD_CHARACTERS_MAX)),

@@ -51,6 +51,18 @@ impl Gate {
         self.breaker().may_call(self.clock.now())
     }
 
+    /// Whether a call makes sense soon: if not, when to ask again. Takes nothing, so that sends that cannot go yet use up no
+    /// pace.
+    pub fn may_prepare(&self) -> Result<(), Timestamp> {
+        let now = self.clock.now();
+        self.breaker().open.map_or(Ok(()), |(probe_at, _)| if now < probe_at { Err(probe_at) } else { Ok(()) })
+    }
+
+    /// Whether the Graph API is taken to be down.
+    pub fn is_down(&self) -> bool {
+        self.breaker().open.is_some()
+    }
+
     /// Tells what a call showed of the API. `true` when that is the beginning of an outage, `Some(false)` when its end.
     pub fn saw(&self, answered: bool) -> Option<Change> {
         self.breaker().saw(answered, self.clock.now())

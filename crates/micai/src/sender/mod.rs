@@ -174,6 +174,9 @@ impl Sender {
         if let Err(refusal) = self.stand_ins.check(&candidate.body) {
             return self.refuse(&candidate, refusal).await;
         }
+        if let Err(instant) = self.gate.may_prepare() {
+            return Ok(Step::Wait(instant));
+        }
         if let Permit::WaitUntil(instant) = self.gate.pass_pair(&candidate).await {
             return Ok(Step::Wait(instant));
         }
@@ -181,10 +184,11 @@ impl Sender {
         if let Some(error) = self.purse.open(&mut candidate, category, now).await? {
             return self.refuse(&candidate, Refusal::Hold(error)).await;
         }
+        self.gate.pass_number(&candidate.phone_number_id).await;
+        // Asked last: an outage may begin while sends stand in line for the number.
         if let Err(instant) = self.gate.may_call() {
             return Ok(Step::Wait(instant));
         }
-        self.gate.pass_number(&candidate.phone_number_id).await;
         self.attempt(&candidate, body, &country).await
     }
 
@@ -214,7 +218,7 @@ impl Sender {
         crate::crash::point("call");
         self.note_api(call.api_answered).await;
         let pause = match &call.delivery {
-            Delivery::Refused(refused) => self.pause(refused, candidate, country).await?,
+            Delivery::Refused(refused) => self.pause(refused, candidate, country).await,
             Delivery::Accepted { .. } | Delivery::Unknown { .. } => None,
         };
         let attempt = candidate.attempts + 1;
@@ -223,6 +227,7 @@ impl Sender {
             let counted = Attempt {
                 number: attempt - candidate.attempts_before,
                 tried_since: candidate.tried_since.unwrap_or(begun_at),
+                is_outage: self.gate.is_down(),
             };
             retry::outcome(call.delivery, pause, counted, self.limits.attempts_max, self.clock.now(), &mut *dice)
         };
@@ -247,16 +252,10 @@ impl Sender {
         Ok(after(moved))
     }
 
-    /// Pauses what a refusal says is blocked, for all processes, before the send itself is put aside.
-    async fn pause(
-        &self,
-        refused: &RefusedCall,
-        candidate: &SendCandidate,
-        country: &str,
-    ) -> Result<Option<PauseKey>, StoreError> {
-        let Some(key) = refused.pauses.and_then(|scope| policy::pause_key(scope, candidate, country)) else {
-            return Ok(None);
-        };
+    /// Pauses what a refusal says is blocked, for all processes, before the send itself is put aside. If that cannot be written,
+    /// the send is put aside all the same: what is held for a pause that is not there is tried again.
+    async fn pause(&self, refused: &RefusedCall, candidate: &SendCandidate, country: &str) -> Option<PauseKey> {
+        let key = refused.pauses.and_then(|scope| policy::pause_key(scope, candidate, country))?;
         let now = self.clock.now();
         let until = refused.retry_after_seconds.and_then(|seconds| i64::try_from(seconds).ok());
         let pause = Pause {
@@ -266,9 +265,11 @@ impl Sender {
             since: now,
             until: until.map(|seconds| now + jiff::SignedDuration::from_secs(seconds)),
         };
-        self.store.set_pause(&pause, &Actor::Platform).await?;
-        tracing::error!(pause = %key, code = refused.error.code, "sending is paused");
-        Ok(Some(key))
+        match self.store.set_pause(&pause, &Actor::Platform).await {
+            Ok(_) => tracing::error!(pause = %key, code = refused.error.code, "sending is paused"),
+            Err(error) => tracing::error!(%error, pause = %key, "a pause could not be written"),
+        }
+        Some(key)
     }
 
     /// Notes whether the Graph API was there; the beginning and the end of an outage are told.
@@ -338,7 +339,7 @@ fn log_outcome(candidate: &SendCandidate, outcome: &AttemptOutcome) {
     let outbound_id = candidate.id;
     match outcome {
         AttemptOutcome::Accepted { .. } => tracing::debug!(%outbound_id, "sent"),
-        AttemptOutcome::RetryAt { not_before, error } => {
+        AttemptOutcome::RetryAt { not_before, error, .. } => {
             tracing::warn!(%outbound_id, %not_before, reason = error.reason, code = error.code, "refused for now");
         }
         AttemptOutcome::NeedsTemplate { error } | AttemptOutcome::Paused { error, .. } => {

@@ -27,6 +27,9 @@ pub struct Attempt {
     pub number: i32,
     /// When the first of them began.
     pub tried_since: Timestamp,
+    /// Whether the Graph API is down. That is not the message's fault and uses up none of its attempts; the hours that it may
+    /// be tried for go on.
+    pub is_outage: bool,
 }
 
 /// The outcome of an attempt of a send that may be tried `attempts_max` times and for [`TRIED_SECONDS_MAX`]. `pause`: what is
@@ -59,13 +62,13 @@ pub fn outcome(
     };
     let not_before = now + wait;
     let tried_until = attempt.tried_since + SignedDuration::from_secs(TRIED_SECONDS_MAX);
-    if attempt.number >= attempts_max {
+    if attempt.number >= attempts_max && !attempt.is_outage {
         return AttemptOutcome::Failed { error: given_up(refusal.error, "retries_exhausted", attempt, now) };
     }
     if not_before > tried_until && !is_asked_for(&refusal) {
         return AttemptOutcome::Failed { error: given_up(refusal.error, "too_old", attempt, now) };
     }
-    AttemptOutcome::RetryAt { not_before, error: refusal.error }
+    AttemptOutcome::RetryAt { not_before, is_counted: !attempt.is_outage, error: refusal.error }
 }
 
 /// How long to wait after a refusal.
@@ -121,7 +124,7 @@ mod tests {
     }
 
     fn number(number: i32) -> Attempt {
-        Attempt { number, tried_since: NOW }
+        Attempt { number, tried_since: NOW, is_outage: false }
     }
 
     fn word(outcome: &AttemptOutcome) -> &'static str {
@@ -165,6 +168,17 @@ mod tests {
         let AttemptOutcome::Failed { error } = outcome else { panic!("{outcome:?}") };
         assert_eq!(error.reason, "too_old");
         assert!(error.detail.contains("after 3 attempts in 360 minutes"), "{}", error.detail);
+    }
+
+    #[test]
+    fn an_outage_uses_up_hours_and_no_attempts() {
+        let dice = &mut StdRng::seed_from_u64(1);
+        let attempt = Attempt { is_outage: true, ..number(8) };
+        let again = outcome(refused(Verdict::Retry, 2, None), None, attempt, 8, NOW, dice);
+        assert!(matches!(again, AttemptOutcome::RetryAt { is_counted: false, .. }), "{again:?}");
+        let later = NOW + SignedDuration::from_secs(TRIED_SECONDS_MAX);
+        let too_old = outcome(refused(Verdict::Retry, 2, None), None, attempt, 8, later, dice);
+        assert_eq!(word(&too_old), "failed");
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct OutOfWindow {
     pub template: Option<String>,
     /// Its language, and the one to try where a template is not there in its own.
     pub language: String,
+    /// Whether the account's templates are known. Without an account to ask, a template goes as it is and WhatsApp judges.
+    pub has_account: bool,
 }
 
 /// Finds and checks templates. Clones share everything.
@@ -67,7 +69,7 @@ impl StandIns {
     /// # Errors
     /// The dead letter that it becomes otherwise.
     pub fn check(&self, body: &MessageBody) -> Result<(), Refusal> {
-        let Some(filled) = body.template() else { return Ok(()) };
+        let Some(filled) = body.template().filter(|_| self.fallback.has_account) else { return Ok(()) };
         let templates: &Snapshot = &self.book.snapshot();
         let fail =
             |reason: &str, detail: String| Refusal::Fail(SendError { code: None, reason: reason.to_owned(), detail });

@@ -9,6 +9,7 @@ use sqlx::types::Json;
 use super::consent;
 use super::db::{Tx, on};
 use super::error::StoreError;
+use super::holds::release_held;
 use super::lane::Verb;
 use super::script::{Cell, Kind, Question, Rows, Script};
 use crate::domain::outbound::SendState;
@@ -39,13 +40,13 @@ async fn finish(tx: &mut Tx, ids: &Ids, turns: &[FinishedTurn]) -> Result<Vec<Fi
         tx.together_unflushed().await?;
     }
     let mut script = Script::default();
-    let (held, waiting) = match tx {
+    let (held, waiting, released) = match tx {
         // One statement: what follows looks at who was let go.
         Tx::Pg(..) => {
             let held = let_go(&mut script, &current, UNFLUSHED);
-            let waiting = write_turns(&mut script, &current, "step_0")?;
+            let wrote = write_turns(tx, &mut script, &current, "step_0")?;
             let mut answers = script.run(tx).await?;
-            (answers.of(held), answers.of(waiting))
+            (answers.of(held), answers.of(wrote.waiting), answers.of(wrote.released))
         }
         Tx::Lite(_) => {
             let held = let_go(&mut script, &current, "");
@@ -53,9 +54,9 @@ async fn finish(tx: &mut Tx, ids: &Ids, turns: &[FinishedTurn]) -> Result<Vec<Fi
             let mut script = Script::default();
             let counted: Vec<_> =
                 current.iter().copied().filter(|turn| held.contains(&turn.conversation_id.0)).collect();
-            let waiting = write_turns(&mut script, &counted, "")?;
-            let waiting = script.run(tx).await?.of(waiting);
-            (held, waiting)
+            let wrote = write_turns(tx, &mut script, &counted, "")?;
+            let mut answers = script.run(tx).await?;
+            (held, answers.of(wrote.waiting), answers.of(wrote.released))
         }
     };
     for turn in current.iter().filter(|turn| held.contains(&turn.conversation_id.0) && !turn.effects.is_empty()) {
@@ -69,7 +70,10 @@ async fn finish(tx: &mut Tx, ids: &Ids, turns: &[FinishedTurn]) -> Result<Vec<Fi
         .map(|turn| {
             let is_current = tokens.get(&turn.conversation_id) == Some(&turn.lease_token);
             match is_current && held.contains(&turn.conversation_id.0) {
-                true => FinishOutcome::Finished { more_pending: waiting.contains(&turn.conversation_id.0) },
+                true => FinishOutcome::Finished {
+                    more_pending: waiting.contains(&turn.conversation_id.0),
+                    released: released.contains(&turn.conversation_id.0),
+                },
                 false => FinishOutcome::Fenced,
             }
         })
@@ -105,18 +109,33 @@ fn let_go(script: &mut Script<'_>, turns: &[&FinishedTurn], unflushed: &str) -> 
     )
 }
 
-/// Writes all that the turns decided, for those in `held` (a table of ids; empty: for all). Answers with the conversations in
-/// which other messages still wait.
-fn write_turns<'a>(script: &mut Script<'a>, turns: &[&'a FinishedTurn], held: &str) -> Result<Question, StoreError> {
-    let held = match held {
+/// What is asked about turns that are written.
+struct Wrote {
+    /// In which conversations other messages still wait.
+    waiting: Question,
+    /// In which something was held that may go now.
+    released: Question,
+}
+
+/// Writes all that the turns decided, for those in `held` (a table of ids; empty: for all).
+fn write_turns<'a>(
+    tx: &Tx,
+    script: &mut Script<'a>,
+    turns: &[&'a FinishedTurn],
+    held: &str,
+) -> Result<Wrote, StoreError> {
+    // IS TRUE keeps Postgres from comparing each row with all the ids.
+    let among = |column: &str| match held {
         "" => String::new(),
-        // IS TRUE keeps Postgres from comparing each row with all the ids.
-        held => format!(" AND (conversation_id IN (SELECT id FROM {held})) IS TRUE"),
+        held => format!(" AND ({column} IN (SELECT id FROM {held})) IS TRUE"),
     };
-    let waiting = mark_messages(script, turns, &held);
-    insert_turns(script, turns, &held)?;
-    insert_replies(script, turns, &held)?;
-    Ok(waiting)
+    let gate = among("conversation_id");
+    let waiting = mark_messages(script, turns, &gate);
+    insert_turns(script, turns, &gate)?;
+    insert_replies(script, turns, &gate)?;
+    let now = turns.iter().map(|turn| turn.finished_at).max().unwrap_or_default();
+    let released = release_held(tx, script, turns.iter().map(|turn| turn.conversation_id), now, &among("opened.id"));
+    Ok(Wrote { waiting, released })
 }
 
 /// Marks the messages that the turns dealt with. Answers with the conversations in which others still wait.

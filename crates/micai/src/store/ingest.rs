@@ -12,6 +12,7 @@ use super::consent;
 use super::db::Tx;
 use super::error::StoreError;
 use super::familiar::{self, AsOf, FamiliarPeople};
+use super::holds::release_held;
 use super::identity::{IdentityBook, IdentityWrites};
 use super::lane::Verb;
 use super::people::{People, load_conversations, load_people, write_people};
@@ -116,14 +117,14 @@ impl Ingest {
         }
         placed.people.write(&mut script, now);
         let messages = insert_messages(&mut script, &placed.messages)?;
-        let released = placed.people.release_held(tx, &mut script, now);
-        let waiting = statuses::apply(&mut script, &located, matches!(tx, Tx::Pg(..)))?;
+        let released = release_held(tx, &mut script, placed.people.released(), now, "");
+        let (waiting, again) = statuses::apply(&mut script, &located, matches!(tx, Tx::Pg(..)))?;
         self.insert_raw_events(&mut script, webhooks);
         let mut answers = script.run(tx).await.inspect_err(|_| self.familiar.forget())?;
         template_writes::apply_news(tx, &self.ids, &template_news, now).await?;
         consent::note_refusals(tx, &self.ids, &refusals, now).await?;
         credit(&mut receipts, &placed.messages, &answers.of(messages));
-        let wake_sends = answers.of(released).into_iter().chain(answers.of(waiting)).map(ConversationId);
+        let wake_sends = answers.of(released).into_iter().chain(answers.of(waiting)).map(ConversationId).chain(again);
         if let Some(first) = receipts.first_mut() {
             // Wakes are hints for anybody: one receipt of the batch carries them all.
             first.wake_sends = wake_sends.collect();
@@ -168,13 +169,14 @@ impl Ingest {
         for ((arrival, contact), knew) in arrivals.iter().zip(contacts).zip(knew) {
             // A blocked contact's messages are recorded and get no turn. Memory knows no blocked ones.
             let is_blocked = contact.is_some_and(|contact| known.blocked.contains(&contact));
+            let gets_turn = arrival.message.state == InboundState::Pending && !is_blocked;
             let conversation_id = match (arrival.familiar, contact) {
                 (Some(conversation), _) => {
-                    people.familiar(conversation, arrival.opened_at());
+                    people.familiar(conversation, arrival.opened_at(), gets_turn);
                     conversation
                 }
                 (None, Some(contact)) => {
-                    people.conversation(&self.ids, now, contact, arrival.message, arrival.opened_at())
+                    people.conversation(&self.ids, now, contact, arrival.message, arrival.opened_at(), gets_turn)
                 }
                 (None, None) => continue,
             };

@@ -16,6 +16,7 @@ mod error;
 mod failures;
 mod familiar;
 mod finish;
+mod holds;
 mod identity;
 mod ingest;
 mod lane;

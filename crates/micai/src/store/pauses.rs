@@ -36,6 +36,12 @@ impl PauseSnapshot {
     }
 }
 
+impl FromIterator<Pause> for PauseSnapshot {
+    fn from_iter<I: IntoIterator<Item = Pause>>(pauses: I) -> Self {
+        Self(pauses.into_iter().map(|pause| (pause.key.clone(), pause)).collect())
+    }
+}
+
 /// A pause as people see it.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct PauseView {
@@ -79,8 +85,7 @@ impl Store {
             return Ok(snapshot.clone());
         }
         let pauses = self.load_pauses().await?;
-        let pauses = pauses.into_iter().filter_map(|row| row.pause()).map(|pause| (pause.key.clone(), pause));
-        let snapshot = Arc::new(PauseSnapshot(pauses.collect()));
+        let snapshot: Arc<PauseSnapshot> = Arc::new(pauses.into_iter().filter_map(|row| row.pause()).collect());
         *self.pause_cache.held() = Some((now, snapshot.clone()));
         Ok(snapshot)
     }

@@ -9,14 +9,11 @@ use super::consent;
 use super::db::{Ts, Tx, on, row};
 use super::error::StoreError;
 use super::identity::{ContactNames, IdentityWrites, KnownIdentity};
-use super::script::{Kind, Question, Rows, Script};
+use super::script::{Kind, Rows, Script};
 use crate::domain::contact::{Address, AddressKind, PORTFOLIO_ID};
 use crate::domain::conversation::ConversationMode;
 use crate::domain::inbound::NewInbound;
 use crate::ids::{ContactId, ConversationId, Ids};
-
-/// Held messages of a conversation that go at once when its window opens; the rest goes with the next message.
-const HELD_ROWS_MAX: i64 = 1_000;
 
 /// What the database knows of the people behind some addresses.
 #[derive(Debug, Default)]
@@ -159,7 +156,7 @@ pub(super) struct People {
     /// Conversations whose window moves, and since when it is open. Sorted, so that two transactions lock the rows in the
     /// same order.
     windows: BTreeMap<ConversationId, Timestamp>,
-    /// Of those, the ones in which something waits for the window, or may.
+    /// Of those, the ones in which something waits for the window, or may, and no turn comes first.
     released: BTreeSet<ConversationId>,
 }
 
@@ -177,6 +174,7 @@ impl People {
         contact_id: ContactId,
         message: &NewInbound,
         opened_at: Option<Timestamp>,
+        gets_turn: bool,
     ) -> ConversationId {
         let key = (contact_id, message.phone_number_id.clone());
         let conversation = self.conversations.entry(key).or_insert_with(|| KnownConversation {
@@ -192,7 +190,7 @@ impl People {
             if !conversation.is_new {
                 move_window(&mut self.windows, conversation.id, opened_at);
             }
-            if std::mem::take(&mut conversation.holds) {
+            if conversation.holds && !gets_turn {
                 self.released.insert(conversation.id);
             }
         }
@@ -200,11 +198,19 @@ impl People {
     }
 
     /// A message in a conversation of which nothing was looked up.
-    pub fn familiar(&mut self, conversation: ConversationId, opened_at: Option<Timestamp>) {
+    pub fn familiar(&mut self, conversation: ConversationId, opened_at: Option<Timestamp>, gets_turn: bool) {
         if let Some(opened_at) = opened_at {
             move_window(&mut self.windows, conversation, opened_at);
-            self.released.insert(conversation);
+            if !gets_turn {
+                self.released.insert(conversation);
+            }
         }
+    }
+
+    /// Where what was held until the window opens may go at once. Where a turn comes first, it decides: the message may be
+    /// a STOP.
+    pub fn released(&self) -> impl Iterator<Item = ConversationId> {
+        self.released.iter().copied()
     }
 
     /// The conversation of a contact, if it was there before this batch.
@@ -257,37 +263,6 @@ impl People {
              WHERE conversations.id = windows.id
                AND (conversations.last_inbound_at IS NULL OR conversations.last_inbound_at < windows.opened_at)",
         );
-    }
-
-    /// What was held until the window opens may go now. Answers with the conversations.
-    pub fn release_held(&self, tx: &Tx, script: &mut Script<'_>, now: Timestamp) -> Question {
-        // The list of states is the partial index's own condition, word for word: SQLite uses the index only then.
-        let held = "h.state IN ('queued', 'sending', 'unknown', 'held') AND h.state = 'held'";
-        let found = match tx {
-            // Postgres would rather walk through all that is held; a bound keeps it to one conversation at a time.
-            Tx::Pg(..) => format!(
-                "opened CROSS JOIN LATERAL (SELECT h.id FROM outbound_messages h
-                     WHERE {held} AND h.conversation_id = opened.id ORDER BY h.id LIMIT {HELD_ROWS_MAX}) found
-                 WHERE outbound_messages.id = found.id"
-            ),
-            Tx::Lite(_) => format!(
-                "opened WHERE outbound_messages.id IN (SELECT h.id FROM outbound_messages h
-                     INDEXED BY outbound_messages_open
-                     WHERE {held} AND h.conversation_id = opened.id ORDER BY h.id LIMIT {HELD_ROWS_MAX})"
-            ),
-        };
-        let mut rows = Rows::new("opened", &[("id", Kind::Id), ("now", Kind::Instant)]);
-        self.released.iter().for_each(|id| rows.push([id.0.into(), now.into()]));
-        let rows = script.batch(rows);
-        script.ask(
-            &[rows],
-            format!(
-                "UPDATE outbound_messages SET state = 'queued', not_before = NULL, needs_template = false,
-                     tried_since = NULL, updated_at = opened.now FROM {found}
-                   AND outbound_messages.conversation_id = opened.id
-                 RETURNING outbound_messages.conversation_id AS id"
-            ),
-        )
     }
 }
 

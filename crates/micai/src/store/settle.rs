@@ -38,6 +38,8 @@ struct Written<'a> {
     provider_message_id: Option<&'a str>,
     error: Option<&'a SendError>,
     needs_template: bool,
+    /// 1 where the attempt does not count.
+    uncounted: i32,
     at: Timestamp,
 }
 
@@ -46,7 +48,7 @@ fn written(settle: &Settle) -> Written<'_> {
         AttemptOutcome::Accepted { provider_message_id } => {
             (SendState::Sent, None, Some(provider_message_id.as_str()), None)
         }
-        AttemptOutcome::RetryAt { not_before, error } => (SendState::Queued, Some(*not_before), None, Some(error)),
+        AttemptOutcome::RetryAt { not_before, error, .. } => (SendState::Queued, Some(*not_before), None, Some(error)),
         // It waits in line for what policy makes of it.
         AttemptOutcome::NeedsTemplate { error } => (SendState::Queued, None, None, Some(error)),
         AttemptOutcome::Paused { error, .. } => (SendState::Held, None, None, Some(error)),
@@ -54,7 +56,9 @@ fn written(settle: &Settle) -> Written<'_> {
         AttemptOutcome::Unknown { error } => (SendState::Unknown, None, None, Some(error)),
     };
     let needs_template = matches!(settle.settlement.outcome, AttemptOutcome::NeedsTemplate { .. });
+    let is_uncounted = matches!(settle.settlement.outcome, AttemptOutcome::RetryAt { is_counted: false, .. });
     Written {
+        uncounted: i32::from(is_uncounted),
         settlement: &settle.settlement,
         state,
         not_before,
@@ -95,6 +99,7 @@ async fn settle(tx: &mut Tx, settlements: &[Settle]) -> Result<Vec<Moved>, Store
         ("provider_message_id", Kind::Text),
         ("error", Kind::Json),
         ("needs_template", Kind::Flag),
+        ("uncounted", Kind::Whole),
         ("outcome", Kind::Text),
         ("http_status", Kind::Whole),
         ("begun_at", Kind::Instant),
@@ -116,6 +121,7 @@ async fn settle(tx: &mut Tx, settlements: &[Settle]) -> Result<Vec<Moved>, Store
             one.provider_message_id.into(),
             Cell::json_or_null(one.error)?,
             one.needs_template.into(),
+            one.uncounted.into(),
             outcome_word(&one.settlement.outcome).into(),
             one.settlement.http_status.into(),
             one.settlement.begun_at.into(),
@@ -131,6 +137,7 @@ async fn settle(tx: &mut Tx, settlements: &[Settle]) -> Result<Vec<Moved>, Store
              provider_message_id = coalesce(settled.provider_message_id, outbound_messages.provider_message_id),
              needs_template = CASE WHEN settled.needs_template THEN settled.needs_template
                                    ELSE outbound_messages.needs_template END,
+             attempts_before = outbound_messages.attempts_before + settled.uncounted,
              updated_at = settled.settled_at
          FROM settled
          WHERE outbound_messages.conversation_id = settled.conversation_id AND outbound_messages.id = settled.id

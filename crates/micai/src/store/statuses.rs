@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::consent::MarketingRefusal;
@@ -33,19 +33,21 @@ pub(super) async fn locate<'a>(
     Ok(statuses.iter().map(locate).collect())
 }
 
-/// Stores the statuses and moves their rows. Answers with the conversations whose outbox may go on.
+/// Stores the statuses and moves their rows. Answers with the conversations whose outbox may go on: those to be asked for, and
+/// those of messages that may go as templates.
 ///
 /// A status that came before moves nothing: a row only climbs.
 pub(super) fn apply<'a>(
     script: &mut Script<'a>,
     located: &[Located<'a>],
     is_postgres: bool,
-) -> Result<Question, StoreError> {
+) -> Result<(Question, Vec<ConversationId>), StoreError> {
     insert_events(script, located)?;
     let moves = fold(located);
     let (rows, moved) = move_rows(script, &moves, is_postgres)?;
     spend::settle(script, &moves, (rows, moved), is_postgres);
-    Ok(script.ask(&[rows], waiting_beside("moves")))
+    let again = moves.iter().filter(|one| one.again_at().is_some()).map(|one| one.row.0).collect();
+    Ok((script.ask(&[rows], waiting_beside("moves")), again))
 }
 
 /// Those of the statuses that say that a person wants no marketing.
@@ -76,6 +78,7 @@ pub(super) struct Move<'a> {
     status: DeliveryStatus,
     provider_message_id: &'a str,
     error: Option<&'a SendError>,
+    needs_template: bool,
     price: Option<&'a Price>,
     pub occurred_at: Timestamp,
     at: Timestamp,
@@ -91,6 +94,12 @@ impl<'a> Move<'a> {
             DeliveryStatus::Delivered | DeliveryStatus::Read | DeliveryStatus::Played => self.price?.charge.as_ref(),
             DeliveryStatus::Sent | DeliveryStatus::Failed => None,
         }
+    }
+
+    /// Where the message died only for want of a template: when its next life begins. That is just after this status, so
+    /// that the same status, coming again, belongs to the life before.
+    fn again_at(&self) -> Option<Timestamp> {
+        (self.status == DeliveryStatus::Failed && self.needs_template).then(|| self.at + SignedDuration::from_micros(1))
     }
 }
 
@@ -178,6 +187,7 @@ fn fold<'a>(located: &[Located<'a>]) -> Vec<Move<'a>> {
             status: one.status.status,
             provider_message_id: &one.status.provider_message_id,
             error: one.status.error.as_ref(),
+            needs_template: one.status.needs_template,
             price: one.status.price.as_ref(),
             occurred_at: one.status.occurred_at.unwrap_or(one.received_at),
             at: one.received_at,
@@ -219,6 +229,11 @@ const RANK: &str = "CASE outbound_messages.state
                    WHEN 'cancelled' THEN CASE WHEN outbound_messages.provider_message_id IS NULL THEN 0 ELSE 9 END
                    ELSE 0 END";
 
+/// Whether the row waits in line once more, now for a template: what was refused for want of one, and is none itself. A dead
+/// letter stays one, since somebody may have dealt with it.
+const AGAIN: &str = "moves.again_at IS NOT NULL AND outbound_messages.kind <> 'template'
+                   AND outbound_messages.state IN ('queued', 'sending', 'sent', 'unknown', 'held')";
+
 /// What the step of the moves returns on Postgres, for the spend table.
 const RETURNING: &str = "
          RETURNING outbound_messages.agent_id, outbound_messages.estimate_micros,
@@ -227,7 +242,8 @@ const RETURNING: &str = "
 
 /// Moves the rows. Any status but `failed` proves acceptance, so it also moves a row that waits for another attempt, one
 /// whose fate was unknown, and one that was given up on without an answer. `failed` after acceptance is final, also when the
-/// letter was put away. What comes again of a life before a replay moves nothing, unless it proves that the person has it.
+/// letter was put away, unless a template can still say it: then a new life begins. What comes again of a life before moves
+/// nothing, unless it proves that the person has it.
 ///
 /// The first status that tells of a delivery and names a price is remembered as the one that settles the cost, also where
 /// another one has moved the row further before: `read` may come without a price and before `delivered`.
@@ -248,6 +264,7 @@ fn move_rows<'a>(
         ("price", Kind::Json),
         ("charged_by", Kind::Id),
         ("moved_at", Kind::Instant),
+        ("again_at", Kind::Instant),
         // On Postgres alone.
         ("day", Kind::Instant),
         ("phone_number_id", Kind::Text),
@@ -258,7 +275,7 @@ fn move_rows<'a>(
         ("free_messages", Kind::Whole),
         ("micros", Kind::Whole),
     ];
-    let columns = if is_postgres { COLUMNS } else { &COLUMNS[..9] };
+    let columns = if is_postgres { COLUMNS } else { &COLUMNS[..10] };
     let mut rows = Rows::new("moves", columns);
     for one in moves {
         let row = [
@@ -271,6 +288,7 @@ fn move_rows<'a>(
             Cell::json_or_null(one.price)?,
             one.charge().map(|_| one.event_id).into(),
             one.at.into(),
+            one.again_at().into(),
         ];
         match is_postgres {
             true => rows.push_parts(row, spend::charge_cells(one)),
@@ -279,14 +297,26 @@ fn move_rows<'a>(
     }
     let rows = script.batch(rows);
     let returning = if is_postgres { RETURNING } else { "" };
-    let moved = script.step(
-        &[rows],
-        format!(
-            "UPDATE outbound_messages SET
-             state = CASE WHEN {RANK} < moves.below_rank THEN moves.state ELSE outbound_messages.state END,
-             provider_message_id = coalesce(outbound_messages.provider_message_id, moves.provider_message_id),
+    let moved = script.step(&[rows], move_sql(returning));
+    Ok((rows, moved))
+}
+
+/// The step that moves the rows of `moves`.
+fn move_sql(returning: &str) -> String {
+    format!(
+        "UPDATE outbound_messages SET
+             state = CASE WHEN {AGAIN} THEN 'queued' WHEN {RANK} < moves.below_rank THEN moves.state
+                          ELSE outbound_messages.state END,
+             provider_message_id = CASE WHEN {AGAIN} THEN NULL
+                 ELSE coalesce(outbound_messages.provider_message_id, moves.provider_message_id) END,
              error = CASE WHEN {RANK} < moves.below_rank THEN moves.error ELSE outbound_messages.error END,
              price = coalesce(moves.price, outbound_messages.price),
+             needs_template = CASE WHEN {AGAIN} THEN true ELSE outbound_messages.needs_template END,
+             tried_since = CASE WHEN {AGAIN} THEN NULL ELSE outbound_messages.tried_since END,
+             attempts_before = CASE WHEN {AGAIN} THEN outbound_messages.attempts
+                                    ELSE outbound_messages.attempts_before END,
+             not_before = CASE WHEN {AGAIN} THEN NULL ELSE outbound_messages.not_before END,
+             replayed_at = CASE WHEN {AGAIN} THEN moves.again_at ELSE outbound_messages.replayed_at END,
              charged_by = coalesce(outbound_messages.charged_by, moves.charged_by),
              updated_at = moves.moved_at
          FROM moves
@@ -299,7 +329,5 @@ fn move_rows<'a>(
                 OR (SELECT 1 FROM delivery_events e
                     WHERE e.provider_message_id = moves.provider_message_id
                       AND e.received_at < outbound_messages.replayed_at LIMIT 1) IS NULL){returning}"
-        ),
-    );
-    Ok((rows, moved))
+    )
 }

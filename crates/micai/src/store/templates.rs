@@ -1,7 +1,7 @@
 //! Templates of an account: what is known of them, and how far.
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::types::Json;
 
 use super::Store;
@@ -9,6 +9,7 @@ use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
 use super::template_writes;
 use crate::domain::alert::{AlertKind, NewAlert, Severity};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::template::news::TemplateRecord;
 use crate::domain::template::{
     ParameterFormat, Template, TemplateCategory, TemplateParts, TemplateQuality, TemplateStatus,
@@ -133,13 +134,14 @@ impl Store {
     }
 
     /// Writes all that WhatsApp lists: what is new, what changed, what is gone. What changed while it was asked for is
-    /// younger and stays. No sync by itself for `pause_seconds`.
+    /// younger and stays. No sync by itself for `pause_seconds`. A sync that a person asked for stands in the audit log.
     pub async fn finish_template_sync(
         &self,
         waba_id: &str,
         ticket: SyncTicket,
         listed: Vec<TemplateRecord>,
         pause_seconds: i64,
+        asked_by: Option<&Actor>,
     ) -> Result<SyncChanges, StoreError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
@@ -158,6 +160,11 @@ impl Store {
             .await?;
         });
         super::alerts::clear(&mut tx, AlertKind::TemplateSyncFailed, waba_id, now).await?;
+        if let Some(actor) = asked_by {
+            let after = json!({ "new": changes.new, "changed": changes.changed, "gone": changes.gone });
+            let entry = AuditEntry::new(AuditAction::TemplatesSynced, waba_id, None, Some(after));
+            super::audit::record(&mut tx, &self.ids, actor, entry, now).await?;
+        }
         tx.commit().await?;
         Ok(changes)
     }
@@ -186,10 +193,18 @@ impl Store {
         tx.commit().await
     }
 
-    /// Writes one template that WhatsApp has just told us about, such as one that was just made.
-    pub async fn save_template(&self, waba_id: &str, record: TemplateRecord) -> Result<(), StoreError> {
+    /// Writes a template that `actor` has just had made at WhatsApp.
+    pub async fn save_template(&self, waba_id: &str, record: TemplateRecord, actor: &Actor) -> Result<(), StoreError> {
         let now = self.clock.now();
+        let template = &record.template;
+        let after = json!({
+            "language": template.language, "provider_template_id": template.provider_template_id,
+            "status": template.status, "category": template.category,
+            "parameter_format": template.parameter_format, "components": record.components,
+        });
+        let entry = AuditEntry::new(AuditAction::TemplateCreated, &template.name, None, Some(after));
         let mut tx = self.db.begin().await?;
+        super::audit::record(&mut tx, &self.ids, actor, entry, now).await?;
         template_writes::write_single(&mut tx, &self.ids, waba_id, record, now).await?;
         tx.commit().await
     }

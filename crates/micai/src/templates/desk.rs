@@ -8,17 +8,12 @@ use serde_json::Value;
 use super::book::{Snapshot, TemplateBook};
 use super::creation::COMPONENTS_BYTES_MAX;
 use super::sync::{SyncError, TemplateSync};
-use crate::domain::contact::{Address, AddressKind};
+use crate::domain::audit::Actor;
 use crate::domain::evidence::bounded;
-use crate::domain::outbound::{MessageBody, SendCandidate};
 use crate::domain::template::news::{NewTemplate, TemplateRecord};
 use crate::domain::template::{Template, TemplateParts, TemplateQuality, TemplateUse};
-use crate::ids::{ConversationId, OutboundId};
 use crate::store::{Store, StoreError, SyncChanges};
 use crate::transport::{CallFailure, CloudApi, Verdict};
-
-/// Stands for the person in a request that is only shown: no number in the world has these digits.
-const NOBODY: &str = "10000000000";
 
 /// Templates, as operators use them. Clones share everything.
 #[derive(Clone)]
@@ -70,9 +65,9 @@ impl TemplateDesk {
     ///
     /// # Errors
     /// See [`SyncError`].
-    pub async fn sync(&self) -> Option<Result<SyncChanges, SyncError>> {
+    pub async fn sync(&self, actor: Actor) -> Option<Result<SyncChanges, SyncError>> {
         let sync = self.sync.clone()?;
-        let running = tokio::spawn(async move { sync.once().await });
+        let running = tokio::spawn(async move { sync.once(Some(&actor)).await });
         // A sync that panicked frees its claim by itself after a while.
         Some(running.await.unwrap_or(Err(SyncError::UnderWay)))
     }
@@ -81,13 +76,13 @@ impl TemplateDesk {
     ///
     /// # Errors
     /// See [`CreateError`].
-    pub async fn create(&self, new: NewTemplate) -> Result<Template, CreateError> {
+    pub async fn create(&self, new: NewTemplate, actor: Actor) -> Result<Template, CreateError> {
         let waba_id = self.waba_id().ok_or(CreateError::NoAccount)?.to_owned();
         let (desk, made) = (self.clone(), Self::make(self.api.clone(), new));
         // Not cut off with the request: what WhatsApp has made must be noted.
         let running = tokio::spawn(async move {
             let record = made.await?;
-            desk.store.save_template(&waba_id, record.clone()).await?;
+            desk.store.save_template(&waba_id, record.clone(), &actor).await?;
             desk.book.refresh(&desk.store, &waba_id).await?;
             Ok(record.template)
         });
@@ -113,19 +108,7 @@ impl TemplateDesk {
 
     /// The request that a send of this template from that number would make, to somebody who is left out. Sends nothing.
     pub fn request(&self, phone_number_id: &str, filled: &TemplateUse) -> Value {
-        let nil = uuid::Uuid::nil();
-        let mut request = self.api.preview_template(&SendCandidate {
-            id: OutboundId(nil),
-            conversation_id: ConversationId(nil),
-            phone_number_id: phone_number_id.to_owned(),
-            to: Address { kind: AddressKind::Phone, value: NOBODY.to_owned() },
-            body: MessageBody::Template { template: Box::new(filled.clone()), text: None },
-            ..SendCandidate::blank()
-        });
-        if let Some(body) = request.get_mut("body").and_then(Value::as_object_mut) {
-            body.remove("to");
-        }
-        request
+        self.api.template_request(phone_number_id, filled)
     }
 }
 

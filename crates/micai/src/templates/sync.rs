@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::book::{LOOK_SECONDS, TEMPLATES_MAX, TemplateBook};
 use crate::clock::SharedClock;
+use crate::domain::audit::Actor;
 use crate::domain::outbound::SendError;
 use crate::domain::template::news::TemplateRecord;
 use crate::store::{Store, StoreError, SyncChanges, TemplateSyncState};
@@ -95,16 +96,17 @@ impl TemplateSync {
         if !is_due(&state, interval_seconds, is_first, self.clock.now()) {
             return Ok(false);
         }
-        let changes = self.once().await?;
+        let changes = self.once(None).await?;
         tracing::info!(new = changes.new, changed = changes.changed, gone = changes.gone, "templates fetched");
         Ok(true)
     }
 
-    /// Fetches the whole list and writes it in one transaction. On an error nothing is written but that it failed.
+    /// Fetches the whole list and writes it in one transaction. On an error nothing is written but that it failed. A sync
+    /// that a person asks for stands in the audit log.
     ///
     /// # Errors
     /// See [`SyncError`].
-    pub async fn once(&self) -> Result<SyncChanges, SyncError> {
+    pub async fn once(&self, asked_by: Option<&Actor>) -> Result<SyncChanges, SyncError> {
         let ticket = self.store.claim_template_sync(&self.waba_id, CLAIM_SECONDS).await?.ok_or(SyncError::UnderWay)?;
         let listed = match self.fetch().await {
             Ok(listed) => listed,
@@ -116,7 +118,7 @@ impl TemplateSync {
                 return Err(SyncError::Call(Box::new(failure)));
             }
         };
-        let changes = self.store.finish_template_sync(&self.waba_id, ticket, listed, PAUSE_SECONDS).await?;
+        let changes = self.store.finish_template_sync(&self.waba_id, ticket, listed, PAUSE_SECONDS, asked_by).await?;
         self.book.refresh(&self.store, &self.waba_id).await?;
         Ok(changes)
     }

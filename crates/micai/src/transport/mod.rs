@@ -133,14 +133,18 @@ impl CloudApi {
     /// The exact request that `deliver` would make, without the token.
     pub fn preview(&self, candidate: &SendCandidate) -> serde_json::Value {
         match build(candidate) {
-            Ok(message) => serde_json::json!({
-                "method": "POST",
-                "path": format!("/{}/{}/messages", self.api_version, candidate.phone_number_id),
-                "body": message.to_json(),
-            }),
+            Ok(message) => request(&self.api_version, &candidate.phone_number_id, message.to_json()),
             Err(reason) => serde_json::json!({ "error": reason }),
         }
     }
+}
+
+fn request(api_version: &str, phone_number_id: &str, body: serde_json::Value) -> serde_json::Value {
+    serde_json::json!({
+        "method": "POST",
+        "path": format!("/{api_version}/{phone_number_id}/messages"),
+        "body": body,
+    })
 }
 
 fn build(candidate: &SendCandidate) -> Result<OutboundMessage, String> {

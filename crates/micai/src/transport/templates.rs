@@ -1,15 +1,16 @@
 //! Templates on the wire: listed, made, and filled in.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use whatsapp::client::{NewTemplate as WireNewTemplate, SendError as CallError, TemplateInfo};
+use whatsapp::identity::{Identity, Phone, Recipient};
 use whatsapp::message::{
-    LimitError, MediaSource, Template as WireTemplate, TemplateButton as WireButton, TemplateComponent,
-    TemplateParameter,
+    LimitError, MediaSource, OutboundContent, OutboundMessage, Template as WireTemplate, TemplateButton as WireButton,
+    TemplateComponent, TemplateParameter,
 };
 
-use super::{CloudApi, NO_ACCESS_TOKEN, Verdict, told};
+use super::{CloudApi, NO_ACCESS_TOKEN, Verdict, request, told};
 use crate::domain::evidence::{bounded, bounded_text};
-use crate::domain::outbound::{SendCandidate, SendError};
+use crate::domain::outbound::SendError;
 use crate::domain::template::news::{NewTemplate, TemplateRecord};
 use crate::domain::template::{
     ButtonValue, HeaderValue, MediaReference, ParameterFormat, TEMPLATE_LANGUAGE_CHARACTERS_MAX,
@@ -21,6 +22,9 @@ use crate::domain::template::{
 const COMPONENTS_BYTES_MAX: usize = 65_536;
 /// The most characters of WhatsApp's id of a template.
 const ID_CHARACTERS_MAX: usize = 128;
+
+/// Stands for the person in a request that is only shown; it is taken out again.
+const NOBODY: &str = "10000000000";
 
 /// A page of the account's templates.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,14 +89,19 @@ impl CloudApi {
         })
     }
 
-    /// The exact request that a send would make, without the token. Unlike [`CloudApi::preview`] it says nothing of how
-    /// statuses find their send.
-    pub fn preview_template(&self, candidate: &SendCandidate) -> Value {
-        let mut request = self.preview(candidate);
-        if let Some(body) = request.get_mut("body").and_then(Value::as_object_mut) {
-            body.remove("biz_opaque_callback_data");
+    /// The request that a send of this template from that number would make, without recipient and token; or why there can
+    /// be none.
+    pub fn template_request(&self, phone_number_id: &str, template: &TemplateUse) -> Value {
+        let content = wire(template).and_then(OutboundContent::template).map_err(|error| error.to_string());
+        let nobody = Phone::parse(NOBODY).map(Identity::Phone).map_err(|error| error.to_string());
+        let mut body = match content.and_then(|content| Ok(OutboundMessage::new(Recipient::User(nobody?), content))) {
+            Ok(message) => message.to_json(),
+            Err(reason) => return json!({ "error": reason }),
+        };
+        if let Some(members) = body.as_object_mut() {
+            members.remove("to");
         }
-        request
+        request(&self.api_version, phone_number_id, body)
     }
 }
 

@@ -133,9 +133,9 @@ impl Worker {
         let turn = self.finished(claim, outcome, started_at);
         let has_replies = !turn.replies.is_empty();
         match self.finish(turn).await.map_err(|error| Trouble::of(error, "turn_refused"))? {
-            FinishOutcome::Finished { more_pending } => {
+            FinishOutcome::Finished { more_pending, released } => {
                 crate::crash::point("finish");
-                if has_replies {
+                if has_replies || released {
                     self.queue.announce(Topic::Send, &[claim.conversation_id]);
                 }
                 // What cannot be read waits on, and has its next try announced already.

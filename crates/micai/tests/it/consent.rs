@@ -350,3 +350,23 @@ async fn the_words_can_be_replaced_and_a_wrong_file_stops_the_start() {
         assert!(error.contains("MICAI_CONSENT_WORDS_FILE") && error.contains(expected), "{error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_held_does_not_go_before_a_stop_is_heard() {
+    let stage = Stage::open().await;
+    let phone = stage.phone("Ana", PhoneKind::Username);
+    let refused = FaultSpec { on: FaultOn::Send, kind: FaultKind::Error { code: 130_429 }, times: 100, phone: None };
+    stage.simulator.add_fault(refused).unwrap();
+    stage.simulator.say(&phone, "hello").unwrap();
+    stage.until("it was tried", async || !stage.simulator.graph_requests().is_empty()).await;
+    stage.until("it waits for its next attempt", async || stage.outbound("queued").await.len() == 1).await;
+    stage.simulator.clear_faults();
+    stage.advance(25 * 3_600);
+    stage.until("it is held", async || stage.outbound("held").await.len() == 1).await;
+    stage.simulator.say(&phone, "stop").unwrap();
+    let heard = stage.replies(&phone, 1).await;
+    assert!(heard[0].contains("START"), "only the confirmation: {heard:?}");
+    stage.settle().await;
+    assert_eq!(stage.outbound("cancelled").await.len(), 1, "what was held is over");
+    stage.end().await;
+}

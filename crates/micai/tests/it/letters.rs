@@ -78,7 +78,7 @@ async fn letters_stand_in_groups_that_say_why_and_what_helps() {
         (FaultOn::Send, 131_009),
         (FaultOn::Webhook, 131_026),
         (FaultOn::Send, 130_429),
-        (FaultOn::Send, 190),
+        (FaultOn::Send, 131_053),
         (FaultOn::Webhook, 131_026),
     ] {
         stage.letter(&phone, &format!("say {code}"), on, code).await;
@@ -89,7 +89,7 @@ async fn letters_stand_in_groups_that_say_why_and_what_helps() {
         ("outbound:131009", "1", "value of a parameter invalid", "Correct the request", "fix_first"),
         ("outbound:131026", "2", "not on WhatsApp", "Mark the user as unreachable", "discard"),
         ("outbound:130429", "1", "throughput of the number reached", "Then replay it.", "replay"),
-        ("outbound:190", "1", "access token expired", "Put in a new access token.", "fix_first"),
+        ("outbound:131053", "1", "media rejected", "Check type, codec and size of the file.", "discard"),
     ] {
         let found = &groups[group];
         assert_eq!((&found["count"], &found["repairs"][0]), (&json!(count), &json!(first)), "{found}");

@@ -8,6 +8,7 @@ mod consent;
 mod cost;
 mod crash;
 mod database;
+mod delivery;
 mod faults;
 mod harness;
 mod ingest;

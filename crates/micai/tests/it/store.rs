@@ -69,6 +69,7 @@ pub fn status(id: &str, callback: Option<&SendCandidate>, status: DeliveryStatus
         person: Person::default(),
         occurred_at: None,
         error: None,
+        needs_template: false,
         price: None,
     }
 }
@@ -173,7 +174,7 @@ async fn a_lease_fences_out_whoever_lost_it(world: &World) {
     let more = world.say("l2", "551", "and this").await;
     assert_eq!(more, conversation);
     let finished = world.store.finish(world.turn(&quick, &["once"])).await.unwrap();
-    assert_eq!(finished, FinishOutcome::Finished { more_pending: true });
+    assert_eq!(finished, FinishOutcome::Finished { more_pending: true, released: false });
     world.answer(conversation, &[]).await;
     assert!(world.store.claim(conversation, LEASE_SECONDS).await.unwrap().is_none(), "nothing waits");
     let candidate = world.due(conversation).await;

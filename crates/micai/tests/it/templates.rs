@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use micai::clock::Clock as _;
+use micai::domain::audit::Actor;
 use micai::domain::inbound::{InboundState, WebhookFacts};
 use micai::domain::outbound::{MessageBody, NewOutbound};
 use micai::domain::template::news::{TemplateChange, TemplateNews, TemplateRecord};
@@ -150,6 +151,11 @@ async fn a_new_template_is_checked_handed_in_approved_by_webhook_and_then_usable
     let (status, problem) = call(&stage, Method::POST, "/admin/templates", &new).await;
     assert_eq!((status, &problem["code"]), (409, &json!("template_exists")));
     until_status(&stage, "parcel", "pt_BR", TemplateStatus::Approved).await;
+    let log = stage.get("/admin/audit?action=template_created").await;
+    assert_eq!(
+        (&log["items"][0]["subject"], &log["items"][0]["after"]["status"]),
+        (&json!("parcel"), &json!("pending"))
+    );
     let shown = language(&stage, "parcel", "pt_BR").await;
     assert_eq!((&shown["may_be_sent"], &shown["provider_template_id"]), (&json!(true), &made["provider_template_id"]));
 
@@ -413,7 +419,7 @@ async fn tell(world: &World, templates: Vec<TemplateNews>) {
 
 async fn list(world: &World, listed: Vec<TemplateRecord>) -> SyncChanges {
     let ticket = world.store.claim_template_sync(WABA, 300).await.unwrap().expect("nobody else syncs");
-    world.store.finish_template_sync(WABA, ticket, listed, 60).await.unwrap()
+    world.store.finish_template_sync(WABA, ticket, listed, 60, None).await.unwrap()
 }
 
 async fn known(store: &Store) -> Vec<(String, TemplateStatus)> {
@@ -450,8 +456,8 @@ async fn what_webhooks_and_lists_say_is_kept_in_their_order(location: Location) 
     let ticket = store.claim_template_sync(WABA, 300).await.unwrap().unwrap();
     assert!(store.claim_template_sync(WABA, 300).await.unwrap().is_none(), "one at a time");
     tell(&world, vec![news("b", None, status(Paused))]).await;
-    store.save_template(WABA, record("c", "en", "new")).await.unwrap();
-    let changes = store.finish_template_sync(WABA, ticket, vec![record("b", "en", "bye")], 60).await.unwrap();
+    store.save_template(WABA, record("c", "en", "new"), &Actor::Platform).await.unwrap();
+    let changes = store.finish_template_sync(WABA, ticket, vec![record("b", "en", "bye")], 60, None).await.unwrap();
     assert_eq!(changes, SyncChanges { new: 0, changed: 0, gone: 1 }, "a is gone, b and c stay as they are");
     let after = [("a".to_owned(), Deleted), ("b".to_owned(), Paused), ("c".to_owned(), Approved)];
     assert_eq!(known(store).await, after);

@@ -182,3 +182,54 @@ async fn badly_made_templates_are_refused() {
         }
     }
 }
+
+#[tokio::test]
+async fn quality_category_and_words_change_with_the_webhooks_that_tell_so() {
+    let bench = bench().await;
+    let (status, view) = bench.sim("POST", "templates/reminder/quality", &json!({ "quality": "RED" })).await;
+    assert_eq!((status, &view["quality"]), (200, &json!("RED")));
+    let announced = json!({ "category": "MARKETING", "only_announced": true });
+    let (_, view) = bench.sim("POST", "templates/reminder/category", &announced).await;
+    assert_eq!(view["category"], "UTILITY", "not yet");
+    let (_, view) = bench.sim("POST", "templates/reminder/category", &json!({ "category": "MARKETING" })).await;
+    assert_eq!(view["category"], "MARKETING");
+    let words = json!({ "text": "Hi {{1}}, think of {{2}}. Bye." });
+    assert_eq!(bench.sim("POST", "templates/reminder/body", &words).await.0, 200);
+    bench.idle().await;
+    let values = bench.values();
+    let find = |key: &str| values.iter().filter(|value| value.get(key).is_some()).cloned().collect::<Vec<Value>>();
+    assert_eq!(find("new_quality_score")[0]["previous_quality_score"], "UNKNOWN");
+    let categories = find("new_category");
+    let announcement = categories.iter().find(|value| value.get("correct_category").is_some()).unwrap();
+    assert_eq!(
+        (&announcement["new_category"], &announcement["correct_category"]),
+        (&json!("UTILITY"), &json!("MARKETING"))
+    );
+    let change = categories.iter().find(|value| value.get("previous_category").is_some()).unwrap();
+    assert_eq!((&change["previous_category"], &change["new_category"]), (&json!("UTILITY"), &json!("MARKETING")));
+    assert_eq!(find("message_template_element")[0]["message_template_element"], words["text"]);
+    let (_, page) = bench.graph_get("102290129340398/message_templates?name=reminder").await;
+    assert_eq!(page["data"][0]["quality_score"]["score"], "RED");
+    assert_eq!(page["data"][0]["components"][0]["text"], words["text"]);
+
+    for (path, body, status) in [
+        ("templates/reminder/quality", json!({ "quality": "PURPLE" }), 400),
+        ("templates/reminder/category", json!({ "category": "OTHER" }), 400),
+        ("templates/nobody/quality", json!({ "quality": "RED" }), 404),
+        ("templates/nobody/body", json!({ "text": "a" }), 404),
+    ] {
+        assert_eq!(bench.sim("POST", path, &body).await.0, status, "{path} {body}");
+    }
+}
+
+#[tokio::test]
+async fn calls_about_templates_fail_when_a_fault_asks_for_it() {
+    let bench = bench().await;
+    let fault = json!({ "on": "templates", "kind": "error", "code": 190 });
+    bench.sim("POST", "faults", &fault).await;
+    let (status, reply) = bench.graph_get("102290129340398/message_templates").await;
+    assert_eq!((status, &reply["error"]["code"]), (401, &json!(190)), "{reply}");
+    assert_eq!(bench.graph_get("102290129340398/message_templates").await.0, 200, "once");
+    let senseless = json!({ "on": "templates", "kind": "duplicate" });
+    assert_eq!(bench.sim("POST", "faults", &senseless).await.0, 400);
+}

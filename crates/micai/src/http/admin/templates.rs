@@ -12,6 +12,7 @@ use serde_json::Value;
 use utoipa::openapi::schema::Object;
 use utoipa::{IntoParams, ToSchema};
 
+use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{FieldProblem, Problem, StrictJson, StrictQuery};
 use super::super::path::StrictPath;
 use super::super::state::HttpState;
@@ -208,6 +209,7 @@ pub struct CreatedTemplate {
     path = "/templates",
     operation_id = "create_template",
     tag = "templates",
+    params(ActorHeader),
     request_body = CreateTemplate,
     responses(
         (status = 201, body = CreatedTemplate, description = "Handed in."),
@@ -217,6 +219,7 @@ pub struct CreatedTemplate {
 )]
 pub async fn create(
     State(state): State<HttpState>,
+    AdminActor(actor): AdminActor,
     StrictJson(body): StrictJson<CreateTemplate>,
 ) -> Result<impl IntoResponse, Problem> {
     let waba_id = account(&state)?;
@@ -237,7 +240,7 @@ pub async fn create(
         ));
     }
     let asked = new.category;
-    let made = state.templates.create(new).await.map_err(not_made)?;
+    let made = state.templates.create(new, actor).await.map_err(not_made)?;
     let review = match made.status {
         TemplateStatus::Pending => {
             "PENDING: WhatsApp reviews it, which takes minutes to a day; a webhook tells the outcome.".to_owned()
@@ -391,14 +394,15 @@ pub struct SyncView {
     path = "/templates/sync",
     operation_id = "sync_templates",
     tag = "templates",
+    params(ActorHeader),
     responses(
         (status = 200, body = SyncView, description = "Fetched."),
         (status = 409, body = Problem, content_type = "application/problem+json",
             description = "No account is set, another sync is under way, or WhatsApp refuses."),
     ),
 )]
-pub async fn sync(State(state): State<HttpState>) -> Result<Json<SyncView>, Problem> {
-    let Some(outcome) = state.templates.sync().await else {
+pub async fn sync(State(state): State<HttpState>, AdminActor(actor): AdminActor) -> Result<Json<SyncView>, Problem> {
+    let Some(outcome) = state.templates.sync(actor).await else {
         return Err(no_account());
     };
     let changes = outcome.map_err(not_synced)?;

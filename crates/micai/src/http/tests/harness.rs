@@ -222,7 +222,7 @@ impl Platform {
             })
             .await
             .unwrap();
-        assert_eq!(outcome, FinishOutcome::Finished { more_pending: false });
+        assert_eq!(outcome, FinishOutcome::Finished { more_pending: false, released: false });
         ids
     }
 

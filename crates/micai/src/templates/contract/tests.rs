@@ -98,7 +98,7 @@ fn values_by_name() {
     let order = named("Olá {{first}}, seu pedido {{order}} chegou.");
     let ana = TextValue::named("first", "Ana");
     finds(&order, &body(&[TextValue::named("order", "77"), ana.clone()]), &[]);
-    finds(&order, &body(&[ana.clone()]), &[("body", "parameter `order` is missing")]);
+    finds(&order, &body(std::slice::from_ref(&ana)), &[("body", "parameter `order` is missing")]);
     finds(
         &order,
         &body(&[ana.clone(), TextValue::named("ordr", "77")]),

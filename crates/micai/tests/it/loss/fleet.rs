@@ -29,12 +29,14 @@ const ROLES: [&str; 5] = ["api", "api", "worker", "worker", "scheduler"];
 
 /// Short limits, so that what a dead process held is taken over soon. The deadline of unknown sends is longer than any outage
 /// here together with the pause that WhatsApp makes after it: only then is silence proof.
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("conversation_lease_seconds", "5"),
     ("queue_lease_seconds", "6"),
     ("whatsapp_call_timeout_seconds", "3"),
     ("unknown_send_deadline_seconds", "15"),
     ("database_connections_max", "8"),
+    ("number_messages_per_second", "0"),
+    ("pair_seconds", "0"),
 ];
 
 /// What may happen.
