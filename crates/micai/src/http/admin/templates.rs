@@ -413,7 +413,7 @@ fn account(state: &HttpState) -> Result<&str, Problem> {
     state.templates.waba_id().ok_or_else(no_account)
 }
 
-pub(super) fn no_account() -> Problem {
+fn no_account() -> Problem {
     Problem::conflict(
         "business_account_unset",
         "No WhatsApp business account is set, so there are no templates: set MICAI_WHATSAPP_BUSINESS_ACCOUNT_ID.",
