@@ -451,6 +451,7 @@ fn plan_rules(config: &Config) -> PlanRules {
         window_seconds: i64::from(config.freeform_window_hours) * 3_600,
         fallback_template: config.out_of_window_template.clone(),
         template_language: config.template_language.clone(),
+        has_account: config.whatsapp_business_account_id.is_some(),
         held_seconds_max: i64::from(config.held_hours_max) * 3_600,
     }
 }

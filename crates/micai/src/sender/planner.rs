@@ -30,6 +30,8 @@ pub struct PlanRules {
     pub fallback_template: Option<String>,
     /// Its language, and the one to try where a template is not there in its own.
     pub template_language: String,
+    /// Whether the account's templates are known. Without an account to ask, a template goes as it is and WhatsApp judges.
+    pub has_account: bool,
     /// How long a message may be held.
     pub held_seconds_max: i64,
 }
@@ -214,7 +216,7 @@ fn decide(question: &Question<'_>, window: PlannedWindow) -> Planned {
     let fallback = OutOfWindow {
         template: rules.fallback_template.clone(),
         language: rules.template_language.clone(),
-        has_account: true,
+        has_account: rules.has_account,
     };
     let chosen = stand_in::choose_stand_in(question.templates, candidate, question.agent_fallback.cloned(), &fallback);
     match chosen {
@@ -250,7 +252,12 @@ fn template_message(question: &Question<'_>, filled: &TemplateUse) -> Planned {
     }
     let template = question.templates.find(&filled.name, &filled.language);
     let template = template.map(|template| shown(template, filled, "message"));
-    let sentence = format!("It is the template {}, which may go at any time.", filled.name);
+    let sentence = match question.rules.has_account {
+        true => format!("It is the template {}, which may go at any time.", filled.name),
+        false => {
+            format!("It is the template {}. No account is set, so it goes as it is and WhatsApp judges.", filled.name)
+        }
+    };
     Planned { way: Way::Template, sentence, template, body }
 }
 
@@ -284,6 +291,9 @@ fn faults(question: &Question<'_>) -> Vec<PlanFault> {
 }
 
 fn use_faults(question: &Question<'_>, filled: &TemplateUse) -> Vec<TemplateFault> {
+    if !question.rules.has_account {
+        return Vec::new();
+    }
     let known = question.templates.named(&filled.name).iter().map(AsRef::as_ref);
     fitting::message(known, filled.clone()).err().unwrap_or_default()
 }

@@ -187,7 +187,7 @@ async fn what_is_foreseen_names_window_way_cost_and_obstacles() {
     assert_eq!((&refused["way"], &refused["faults"][0]["field"]), (&json!("refused"), &json!("template.name")));
 
     // What is paused, and what the person said.
-    let pause = json!({ "scope": "template", "subject": "reminder", "sentence": "Not this week." });
+    let pause = json!({ "scope": "template", "subject": "reminder", "reason": "Not this week." });
     stage.post("/admin/pauses", pause).await;
     let paused = plan(&stage, &conversation, json!({ "template": reminder(&["Ana", "news"]) })).await;
     assert_eq!((&paused["way"], &paused["would_go"]), (&json!("template"), &json!(false)), "{paused:#}");

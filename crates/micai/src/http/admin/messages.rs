@@ -16,7 +16,6 @@ use super::super::state::HttpState;
 use super::bounds::Faults;
 use super::conversations::no_such_conversation;
 use super::template_use::{check_template_use, fitting_message};
-use super::templates::no_account;
 use crate::domain::outbound::{MessageBody, SendCandidate, TEXT_CHARACTERS_MAX};
 use crate::domain::template::TemplateUse;
 use crate::ids::ConversationId;
@@ -89,9 +88,6 @@ pub async fn send(
     check(&mut faults, new.text.as_deref(), new.template.as_ref());
     if new.text.is_none() && new.template.is_none() {
         faults.add("text", "is missing, and so is `template`: say what to send");
-    }
-    if new.template.is_some() && state.templates.waba_id().is_none() {
-        return Err(no_account());
     }
     // What does not keep its bounds is not looked up.
     std::mem::take(&mut faults).into_result("message_invalid")?;
