@@ -172,6 +172,7 @@ async fn a_new_template_is_checked_handed_in_approved_by_webhook_and_then_usable
     stage.simulator.add_fault(lost).unwrap();
     let (status, problem) = call(&stage, Method::POST, "/admin/templates", &other).await;
     assert_eq!((status, &problem["code"]), (503, &json!("whatsapp_answer_lost")), "{problem}");
+    stage.simulator.clear_faults();
     assert_eq!(sync(&stage).await["new"], 1);
     stage.end().await;
 }
