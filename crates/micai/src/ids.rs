@@ -14,6 +14,14 @@ const TAIL_BITS: u32 = 74;
 /// A fresh tail leaves its upper bits clear, so that a millisecond can count up without overflowing.
 const FRESH_TAIL_BITS: u32 = 72;
 
+/// The bits of a UUID that follow its variant.
+const LOWER_TAIL: u128 = (1 << 62) - 1;
+/// Where a UUID says its version.
+const VERSION_SHIFT: u32 = 76;
+const VERSION: u128 = 0xf << VERSION_SHIFT;
+/// Odd, so that different steps change the tail differently.
+const GOLDEN_RATIO_62_BITS: u128 = 0x9e37_79b9_7f4a_7c15 >> 2 | 1;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -48,6 +56,21 @@ id! {
 id! {
     /// A message that we send: a row of the send ledger.
     OutboundId
+}
+id! {
+    /// What is said to a person at a time, once or again and again.
+    ScheduleId
+}
+
+impl ScheduleId {
+    /// The schedule that the `step`-th step of an answer to `message` makes: however often the turn is repeated, this one. It is
+    /// of version 8, so it meets no id that was made by chance.
+    pub fn made_by(message: InboundId, step: u32) -> Self {
+        let spread = u128::from(step) * GOLDEN_RATIO_62_BITS;
+        let tail = (message.0.as_u128() ^ spread) & LOWER_TAIL;
+        let head = message.0.as_u128() & !LOWER_TAIL & !VERSION;
+        Self(Uuid::from_u128(head | 0x8 << VERSION_SHIFT | tail))
+    }
 }
 
 /// Makes ids. Time comes from the caller's clock, chance from the seed.
@@ -117,6 +140,11 @@ impl Ids {
     pub fn outbound(&self, now: Timestamp) -> OutboundId {
         OutboundId(self.uuid(now))
     }
+
+    /// A new schedule id.
+    pub fn schedule(&self, now: Timestamp) -> ScheduleId {
+        ScheduleId(self.uuid(now))
+    }
 }
 
 fn random_u128(rng: &mut StdRng) -> u128 {
@@ -145,6 +173,22 @@ mod tests {
             assert_eq!(next.get_version_num(), 7);
             assert_eq!(next.get_variant(), uuid::Variant::RFC4122);
             last = next;
+        }
+    }
+
+    #[test]
+    fn a_step_makes_the_same_schedule_however_often_it_is_taken() {
+        let ids = Ids::seeded(1);
+        let now = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(1_790_000_000);
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..100 {
+            let message = ids.inbound(now);
+            for step in 0..20 {
+                let made = ScheduleId::made_by(message, step);
+                assert_eq!(made, ScheduleId::made_by(message, step));
+                assert_eq!((made.0.get_version_num(), made.0.get_variant()), (8, uuid::Variant::RFC4122));
+                assert!(seen.insert(made), "{message} {step}");
+            }
         }
     }
 

@@ -19,6 +19,7 @@ pub mod lock;
 pub mod queue;
 pub mod redis_link;
 pub mod run;
+pub mod scheduler;
 pub mod sender;
 pub mod shared;
 pub mod store;

@@ -41,7 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("weather", &[]),
     ("transport", &["WHATSAPP"]),
     ("ingest", &["WHATSAPP", "store", "queue", "shared", "cost"]),
-    ("agent", &["llm", "weather"]),
+    ("agent", &["llm", "weather", "scheduler::recurrence"]),
     ("worker", &["store", "queue", "agent", "speech", "transport"]),
     ("sender", &["store", "queue", "transport", "shared", "templates", "cost"]),
     ("templates", &["store", "queue", "transport", "cost"]),

@@ -14,6 +14,7 @@ pub mod letter;
 pub mod outbound;
 pub mod pause;
 pub mod rule;
+pub mod schedule;
 pub mod spend;
 pub mod template;
 pub mod turn;

@@ -8,7 +8,8 @@ use super::consent::{ConsentChange, ConsentSource};
 use super::conversation::ConversationMode;
 use super::inbound::{InboundState, PendingMessage};
 use super::outbound::NewOutbound;
-use crate::ids::{ContactId, ConversationId, InboundId, TurnId};
+use super::schedule::NewSchedule;
+use crate::ids::{ContactId, ConversationId, InboundId, ScheduleId, TurnId};
 
 /// A conversation under lease: the holder of the highest token is the only one whose `finish` counts.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +81,21 @@ pub enum Effect {
     EraseWords {
         /// WhatsApp's id of the message.
         provider_message_id: String,
+    },
+    /// The person of the conversation gets a schedule. One of that id that is there already stays as it is.
+    CreateSchedule(Box<NewSchedule>),
+    /// The person gives up a schedule of theirs that has not come to its end.
+    CancelSchedule {
+        /// Which.
+        schedule_id: ScheduleId,
+    },
+    /// The person puts off a schedule of theirs: it is due then, also if it was due for the last time before, and goes on from
+    /// there by its calendar.
+    SnoozeSchedule {
+        /// Which.
+        schedule_id: ScheduleId,
+        /// Until when.
+        until: Timestamp,
     },
 }
 

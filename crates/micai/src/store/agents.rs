@@ -115,7 +115,10 @@ impl Store {
         if id.as_str() == DEFAULT_AGENT_ID {
             return Ok(DeleteAgent::IsDefault);
         }
-        const STEPS: [&str; 3] = [
+        // What its rules made goes with them; what people and operators made is said by the default agent.
+        const STEPS: [&str; 5] = [
+            "DELETE FROM schedules WHERE agent_id = $1 AND maker = 'rule'",
+            "UPDATE schedules SET agent_id = 'default-agent' WHERE agent_id = $1",
             "UPDATE conversations SET agent_id = NULL WHERE agent_id IS NOT NULL AND agent_id = $1",
             "DELETE FROM rules WHERE agent_id = $1",
             "DELETE FROM agents WHERE id = $1",

@@ -11,6 +11,7 @@ use super::db::{Tx, on};
 use super::error::StoreError;
 use super::holds::release_held;
 use super::lane::Verb;
+use super::schedules;
 use super::script::{Cell, Kind, Question, Rows, Script};
 use crate::domain::outbound::SendState;
 use crate::domain::turn::{Effect, FinishOutcome, FinishedTurn};
@@ -255,20 +256,33 @@ fn insert_replies<'a>(script: &mut Script<'a>, turns: &[&'a FinishedTurn], held:
 
 async fn apply_effects(tx: &mut Tx, turn: &FinishedTurn) -> Result<(), StoreError> {
     for effect in &turn.effects {
-        let Effect::EraseWords { provider_message_id } = effect else { continue };
-        on!(&mut *tx, |connection, D| {
-            sqlx::query(
-                "UPDATE inbound_messages SET text = NULL, payload = $1
-                 WHERE conversation_id = $2 AND phone_number_id =
-                     (SELECT phone_number_id FROM conversations WHERE id = $2)
-                   AND provider_message_id = $3",
-            )
-            .bind(Json(serde_json::json!({ "revoked": true })))
-            .bind(turn.conversation_id.0)
-            .bind(provider_message_id)
-            .execute(connection)
-            .await?;
-        });
+        match effect {
+            // Noted before: see `consent::note_turn`.
+            Effect::Consent { .. } => {}
+            Effect::EraseWords { provider_message_id } => erase_words(tx, turn, provider_message_id).await?,
+            Effect::CreateSchedule(new) => schedules::create_in_turn(tx, turn, new).await?,
+            Effect::CancelSchedule { schedule_id } => schedules::cancel_in_turn(tx, turn, *schedule_id).await?,
+            Effect::SnoozeSchedule { schedule_id, until } => {
+                schedules::snooze_in_turn(tx, turn, *schedule_id, *until).await?;
+            }
+        }
     }
+    Ok(())
+}
+
+async fn erase_words(tx: &mut Tx, turn: &FinishedTurn, provider_message_id: &str) -> Result<(), StoreError> {
+    on!(&mut *tx, |connection, D| {
+        sqlx::query(
+            "UPDATE inbound_messages SET text = NULL, payload = $1
+             WHERE conversation_id = $2 AND phone_number_id =
+                 (SELECT phone_number_id FROM conversations WHERE id = $2)
+               AND provider_message_id = $3",
+        )
+        .bind(Json(serde_json::json!({ "revoked": true })))
+        .bind(turn.conversation_id.0)
+        .bind(provider_message_id)
+        .execute(connection)
+        .await?;
+    });
     Ok(())
 }

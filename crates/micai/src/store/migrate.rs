@@ -36,11 +36,11 @@ macro_rules! migrations {
 }
 
 fn postgres() -> Migrator {
-    migrations!("postgres": 1 "0001_spine", 2 "0002_room_to_move", 3 "0003_delivery")
+    migrations!("postgres": 1 "0001_spine", 2 "0002_room_to_move", 3 "0003_delivery", 4 "0004_time")
 }
 
 fn sqlite() -> Migrator {
-    migrations!("sqlite": 1 "0001_spine", 2 "0002_room_to_move", 3 "0003_delivery")
+    migrations!("sqlite": 1 "0001_spine", 2 "0002_room_to_move", 3 "0003_delivery", 4 "0004_time")
 }
 
 /// How far the schema of a database has come.

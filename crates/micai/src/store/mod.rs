@@ -32,6 +32,7 @@ mod repairs;
 mod reports;
 mod reserve;
 mod rules;
+mod schedules;
 mod script;
 mod settle;
 mod settled;

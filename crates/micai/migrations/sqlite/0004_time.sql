@@ -1,0 +1,36 @@
+-- Schedules: what is said to a person at a time, once or again and again. `next_due_at` is when by the calendar, `next_run_at` when
+-- it is looked at (spread by chance, and not at all while it is paused): the loop finds its work through that index alone.
+CREATE TABLE schedules (
+    id              BLOB PRIMARY KEY NOT NULL,
+    name            TEXT,
+    contact_id      BLOB NOT NULL,
+    phone_number_id TEXT NOT NULL,
+    agent_id        TEXT NOT NULL,
+    maker           TEXT NOT NULL,
+    rule_id         TEXT,
+    recurrence      TEXT NOT NULL,
+    zone            TEXT NOT NULL,
+    starts_at       INTEGER NOT NULL,
+    ends_at         INTEGER,
+    count_max       INTEGER,
+    jitter_seconds  INTEGER NOT NULL,
+    missed          TEXT NOT NULL,
+    action          TEXT NOT NULL,
+    state           TEXT NOT NULL,
+    next_due_at     INTEGER,
+    next_run_at     INTEGER,
+    last_due_at     INTEGER,
+    last_outcome    TEXT,
+    fired           INTEGER NOT NULL,
+    created_at      INTEGER NOT NULL,
+    updated_at      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX schedules_run ON schedules (next_run_at, id) WHERE next_run_at IS NOT NULL;
+CREATE UNIQUE INDEX schedules_name ON schedules (name) WHERE name IS NOT NULL;
+CREATE INDEX schedules_contact ON schedules (contact_id, id);
+CREATE INDEX schedules_waiting ON schedules (contact_id, next_due_at) WHERE next_due_at IS NOT NULL;
+CREATE INDEX schedules_happened ON schedules (contact_id, last_due_at) WHERE last_due_at IS NOT NULL;
+CREATE INDEX schedules_agent ON schedules (agent_id, id);
+CREATE INDEX schedules_rule ON schedules (rule_id) WHERE rule_id IS NOT NULL;
+CREATE INDEX schedules_state ON schedules (state, id) WHERE state <> 'active';
+CREATE INDEX schedules_over ON schedules (updated_at) WHERE state IN ('finished', 'cancelled');

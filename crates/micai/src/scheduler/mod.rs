@@ -1,0 +1,3 @@
+//! Time: when schedules are due, and what happens then.
+
+pub mod recurrence;
