@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::agent::consent::{CONSENT_WORDS_FILE_BYTES_MAX, ConsentWords};
+use crate::agent::tools::Tools;
 use crate::agent::triggers::Gate;
 use crate::clock::SharedClock;
 use crate::config::{Config, DatabaseUrl};
@@ -40,7 +41,7 @@ use crate::shared::{InProcess, Pace, Shared, SharedRedis};
 use crate::store::{Location, Store};
 use crate::templates::{TemplateBook, TemplateDesk, TemplateSync};
 use crate::transport::{CloudApi, CloudApiConfig};
-use crate::worker::{Worker, WorkerLimits, sweeper};
+use crate::worker::{Words, Worker, WorkerLimits, sweeper};
 
 /// The number that a contact is bound to who never wrote, while no number is set.
 const UNSET_PHONE_NUMBER_ID: &str = "unset";
@@ -123,8 +124,10 @@ impl App {
         let api = Arc::new(open_api(config)?);
         let sync = app.start_templates(config, roles, &clock, &api).await?;
         let gate = Arc::new(Gate::new(config.require_invoke_prefix, &config.invoke_prefixes));
+        let tools = Arc::new(Tools::new());
         if roles.worker {
-            app.start_worker(config, &clock, ids, gate.clone(), consent.clone());
+            let words = Words { gate: gate.clone(), consent: consent.clone() };
+            app.start_worker(config, &clock, ids, words, tools.clone());
             app.start_sender(config, &clock, &prices, api.clone(), StdRng::from_rng(&mut chance));
         }
         if roles.scheduler {
@@ -133,7 +136,7 @@ impl App {
         }
         if roles.api {
             let desk = TemplateDesk::new(app.store.clone(), api, app.templates.clone(), sync);
-            app.start_http(config, clock, gate, prices, desk, consent).await?;
+            app.start_http(config, clock, prices, desk, Words { gate, consent }, tools).await?;
         }
         Ok(app)
     }
@@ -185,20 +188,13 @@ impl App {
         finished
     }
 
-    fn start_worker(
-        &mut self,
-        config: &Config,
-        clock: &SharedClock,
-        ids: Arc<Ids>,
-        gate: Arc<Gate>,
-        consent: Arc<ConsentWords>,
-    ) {
+    fn start_worker(&mut self, config: &Config, clock: &SharedClock, ids: Arc<Ids>, words: Words, tools: Arc<Tools>) {
         let limits = WorkerLimits {
             workers: config.turn_workers,
             lease_seconds: seconds(config.conversation_lease_seconds),
             window_seconds: i64::from(config.freeform_window_hours) * 3_600,
         };
-        let worker = Worker::new(self.store.clone(), self.queue.clone(), clock.clone(), ids, gate, consent, limits);
+        let worker = Worker::new(self.store.clone(), self.queue.clone(), clock.clone(), ids, words, tools, limits);
         self.loops.push(tokio::spawn(worker.run(self.tasks.clone(), self.stop.clone())));
         self.loops.push(tokio::spawn(sweeper::run(
             self.store.clone(),
@@ -292,10 +288,10 @@ impl App {
         &mut self,
         config: &Config,
         clock: SharedClock,
-        gate: Arc<Gate>,
         prices: Arc<PriceTable>,
         templates: TemplateDesk,
-        consent: Arc<ConsentWords>,
+        words: Words,
+        tools: Arc<Tools>,
     ) -> anyhow::Result<()> {
         let ingest = Ingest::new(
             self.store.clone(),
@@ -316,8 +312,9 @@ impl App {
             prices,
             verify_token: config.whatsapp_verify_token.clone(),
             admin_api_key: config.admin_api_key.clone(),
-            gate,
-            consent,
+            gate: words.gate,
+            consent: words.consent,
+            tools,
             default_phone_number_id: phone_number_id(config),
             page_rows_max: config.page_rows_max,
             webhook_body_bytes_max: config.webhook_body_bytes_max,

@@ -59,6 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "cost",
             "agent::CompiledAgent",
             "agent::consent",
+            "agent::tools",
             "agent::triggers",
             "agent::turn",
             "scheduler::recurrence",

@@ -34,3 +34,23 @@ CREATE INDEX schedules_agent ON schedules (agent_id, id);
 CREATE INDEX schedules_rule ON schedules (rule_id) WHERE rule_id IS NOT NULL;
 CREATE INDEX schedules_state ON schedules (state, id) WHERE state <> 'active';
 CREATE INDEX schedules_over ON schedules (updated_at) WHERE state IN ('finished', 'cancelled');
+
+-- Tools and what is known about people.
+
+-- The tools that an agent may use, a list of names. Nothing: the agent is older than such lists, and may use what it could then.
+ALTER TABLE agents ADD COLUMN tools jsonb;
+
+-- Calls of tools that the agent does not list. They did not run; the audit log has one entry for each turn.
+CREATE TABLE tool_denials (
+    agent_id text NOT NULL,
+    tool     text NOT NULL,
+    times    bigint NOT NULL,
+    last_at  timestamptz NOT NULL,
+    PRIMARY KEY (agent_id, tool)
+);
+
+-- What was asked last in a conversation, while an answer is waited for.
+ALTER TABLE conversations ADD COLUMN question jsonb;
+
+-- The time zone that a person lives in (IANA), where it is known.
+ALTER TABLE contacts ADD COLUMN zone text;

@@ -1,6 +1,8 @@
-//! What an agent says: a pure function of the message, the rules and the history. Sends and stores nothing.
+//! What an agent says: a function of the messages, the rules and what tools find. Sends and stores nothing.
 
+mod answer;
 pub mod consent;
+pub mod tools;
 pub mod triggers;
 pub mod turn;
 

@@ -1,32 +1,35 @@
 //! A turn: from the messages that waited to replies and effects. The one parent function of everything an agent does.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::CompiledAgent;
+use super::answer::{Answer, Spoken, answer};
 use super::consent::{self, ConsentWords, Standing};
-use super::triggers::{Gate, GateOutcome, Match, MatchedOn, normalise};
+use super::tools::{Desk, Tools};
+use super::triggers::{Gate, GateOutcome, normalise};
 use crate::domain::agent::StalePolicy;
 use crate::domain::consent::ConsentSource;
 use crate::domain::contact::Address;
 use crate::domain::conversation::ConversationMode;
 use crate::domain::inbound::{InboundState, MessageNature, PendingMessage};
-use crate::domain::outbound::MessageBody;
-use crate::domain::rule::{REPLY_CHARACTERS_MAX, RuleAction};
-use crate::domain::turn::{Decision, Effect, MessageTrace, TurnTrace};
+use crate::domain::outbound::{MessageBody, cut};
+use crate::domain::person::PersonFacts;
+use crate::domain::question::OpenQuestion;
+use crate::domain::rule::REPLY_CHARACTERS_MAX;
+use crate::domain::turn::{Claim, Decision, Effect, MessageTrace, TurnTrace};
 use crate::ids::InboundId;
+
+pub use super::answer::FALLBACK_REPLY;
 
 /// Characters of a message that rules look at; WhatsApp's limit of a text body.
 pub const MATCHED_CHARACTERS_MAX: usize = 4_096;
-/// The platform's words when no rule matches; `{text}` stands for what was written.
-pub const FALLBACK_REPLY: &str = "I heard: {text}. I can help with weather or reminders.";
-/// The answer of a `call_weather` rule without words of its own: this version has no weather service.
-pub const WEATHER_UNAVAILABLE_REPLY: &str = "I cannot look up the weather yet.";
 /// What stands before an answer to a message that waited too long.
 pub const APOLOGY_PREFIX: &str = "Sorry for the late answer. ";
-/// The mark of words that were cut to fit.
-const CUT_MARK: char = '…';
 
 /// What a turn is made from.
 pub struct TurnInput<'a> {
@@ -46,6 +49,12 @@ pub struct TurnInput<'a> {
     pub is_blocked: bool,
     /// What waits, oldest first.
     pub pending: &'a [PendingMessage],
+    /// What was asked last in this conversation, if an answer may still come.
+    pub question: Option<&'a OpenQuestion>,
+    /// What is known about the person, where [`needs_facts`] asked for it.
+    pub facts: Option<&'a PersonFacts>,
+    /// What tools reach.
+    pub tools: &'a Tools,
     /// WhatsApp's window: an answer to a message older than this could not be sent as plain words anyway.
     pub window_seconds: i64,
     /// The present.
@@ -78,27 +87,40 @@ pub struct TurnOutcome {
     pub trace: TurnTrace,
 }
 
+/// Whether a turn over what was claimed needs [`PersonFacts`]. Most do not, and nothing is read for them.
+pub fn needs_facts(claim: &Claim) -> bool {
+    // Where somebody is who shares their location as an answer: their phone tells which units they are used to.
+    claim.question.is_some() && claim.pending.iter().any(|message| message.location.is_some())
+}
+
 /// Takes a turn over everything that waits. Each message is judged on its own, in order; a wish to stop holds from the
-/// next message on.
-pub fn run_turn(input: &TurnInput<'_>) -> TurnOutcome {
+/// next message on, and so does a question.
+pub async fn run_turn(input: &TurnInput<'_>) -> TurnOutcome {
     let replaced = replaced_in_batch(input.pending);
     let mut outcome = TurnOutcome::default();
     let mut standing =
         Standing { opted_out: input.opted_out_at.is_some(), marketing_stopped_by: input.marketing_stopped_by };
+    let mut desk = Desk::new(input.tools, input.agent, input.facts, input.question.cloned(), input.now);
     for message in input.pending {
-        let judged = judge(input, message, &mut standing, replaced.contains(message.provider_message_id.as_str()));
+        let replaced = replaced.contains(message.provider_message_id.as_str());
+        let judged = judge(input, message, &mut standing, replaced, &mut desk).await;
         let state = if judged.decision == Decision::Stale { InboundState::Stale } else { InboundState::Done };
         outcome.states.push((message.id, state));
         outcome.effects.extend(judged.effects);
-        if let Some(text) = judged.reply.filter(|text| !text.is_empty()) {
+        if let Some(body) = judged.reply.filter(|body| body.text().is_some_and(|text| !text.is_empty())) {
             outcome.replies.push(Reply {
                 to: message.reply_to.clone(),
-                body: MessageBody::Text { text: cut(&text, REPLY_CHARACTERS_MAX) },
+                body: fitted(body),
                 answers: message.provider_message_id.clone(),
                 ignores_opt_out: judged.decision == Decision::OptOut,
             });
         }
-        outcome.trace.messages.push(MessageTrace { inbound_id: message.id, decision: judged.decision });
+        let (tools, denials) = desk.take();
+        outcome.effects.extend(denials);
+        outcome.trace.messages.push(MessageTrace { inbound_id: message.id, decision: judged.decision, tools });
+    }
+    if desk.question.as_ref() != input.question {
+        outcome.effects.push(Effect::Ask(desk.question));
     }
     outcome
 }
@@ -112,39 +134,45 @@ fn replaced_in_batch(pending: &[PendingMessage]) -> HashSet<&str> {
         .collect()
 }
 
-struct Judged {
-    decision: Decision,
-    reply: Option<String>,
-    effects: Vec<Effect>,
+/// What becomes of one message.
+pub(super) struct Judged {
+    pub decision: Decision,
+    pub reply: Option<MessageBody>,
+    pub effects: Vec<Effect>,
 }
 
 impl Judged {
     fn silent(decision: Decision) -> Self {
         Self { decision, reply: None, effects: Vec::new() }
     }
-
-    fn saying(decision: Decision, reply: String) -> Self {
-        Self { decision, reply: Some(reply), effects: Vec::new() }
-    }
 }
 
-fn judge(input: &TurnInput<'_>, message: &PendingMessage, standing: &mut Standing, replaced: bool) -> Judged {
+async fn judge(
+    input: &TurnInput<'_>,
+    message: &PendingMessage,
+    standing: &mut Standing,
+    replaced: bool,
+    desk: &mut Desk<'_>,
+) -> Judged {
     if let Some(gone) = taken_back(message, replaced) {
         return gone;
     }
     if input.is_blocked {
         return Judged::silent(Decision::Blocked);
     }
-    let Some(text) = message.text.as_deref().filter(|text| !text.trim().is_empty()) else {
+    let is_awaited = desk.question.as_ref().is_some_and(|question| question.is_open(message.sent_at));
+    let text = message.text.as_deref().unwrap_or_default();
+    if text.trim().is_empty() && !(is_awaited && message.location.is_some()) {
         return Judged::silent(Decision::NoWords);
-    };
+    }
     let normalised = normalise(&first_characters(text, MATCHED_CHARACTERS_MAX));
     let heard = match message.nature {
         MessageNature::Tap => input.consent.of_tap(&normalised, message.tapped.as_deref()),
         _ => input.consent.of_message(&normalised),
     };
     if let Some(verdict) = heard.and_then(|heard| consent::judge(&heard, message, standing)) {
-        return Judged { decision: verdict.decision, reply: verdict.reply, effects: verdict.effects };
+        let reply = verdict.reply.map(|text| MessageBody::Text { text });
+        return Judged { decision: verdict.decision, reply, effects: verdict.effects };
     }
     if standing.opted_out {
         return Judged::silent(Decision::OptedOut);
@@ -152,8 +180,9 @@ fn judge(input: &TurnInput<'_>, message: &PendingMessage, standing: &mut Standin
     if input.mode != ConversationMode::Bot {
         return Judged::silent(Decision::NotBot);
     }
-    // A tap on a button of ours is an answer to us: it needs no invocation.
-    if message.nature != MessageNature::Tap && input.gate.check(&normalised) == GateOutcome::Blocked {
+    let is_invoked = message.nature == MessageNature::Tap || input.gate.check(&normalised) != GateOutcome::Blocked;
+    // A tap on a button of ours and the answer to a question of ours are for us: they need no invocation.
+    if !is_invoked && !is_awaited {
         return Judged::silent(Decision::NotInvoked);
     }
     let settings = &input.agent.settings;
@@ -164,9 +193,18 @@ fn judge(input: &TurnInput<'_>, message: &PendingMessage, standing: &mut Standin
     if is_stale && too_late {
         return Judged::silent(Decision::Stale);
     }
-    let (decision, reply) = answer(input.agent, &normalised, text);
-    let apology = if is_stale && !reply.is_empty() { APOLOGY_PREFIX } else { "" };
-    Judged::saying(decision, format!("{apology}{reply}"))
+    let spoken = Spoken { message, text, normalised: &normalised, gate: input.gate, is_invoked, is_awaited };
+    let Answer { decision, reply, effects } = answer(input.agent, &spoken, desk).await;
+    let reply = if is_stale { reply.map(|body| body.prefixed(APOLOGY_PREFIX)) } else { reply };
+    Judged { decision, reply, effects }
+}
+
+/// A reply in its bounds.
+fn fitted(body: MessageBody) -> MessageBody {
+    match body {
+        MessageBody::Text { text } => MessageBody::Text { text: cut(&text, REPLY_CHARACTERS_MAX) },
+        other => other,
+    }
 }
 
 fn taken_back(message: &PendingMessage, replaced: bool) -> Option<Judged> {
@@ -183,188 +221,6 @@ fn taken_back(message: &PendingMessage, replaced: bool) -> Option<Judged> {
     (message.edited || replaced).then(|| Judged::silent(Decision::ReplacedByEdit))
 }
 
-/// What an agent answers to a message that is for it: the winning rule's words, else the fallback.
-pub fn answer(agent: &CompiledAgent, normalised: &str, text: &str) -> (Decision, String) {
-    match agent.triggers.winner(normalised) {
-        Some(found) => {
-            let reply = rule_reply(&found);
-            (Decision::Rule { rule_id: found.rule.id.clone(), matched: operators_words(&found.on) }, reply)
-        }
-        None => (Decision::Fallback, fallback_reply(agent, text)),
-    }
-}
-
-/// What of a match is the operator's own: a trace outlives words that the person takes back.
-fn operators_words(on: &MatchedOn) -> String {
-    match on {
-        MatchedOn::Keyword { text }
-        | MatchedOn::WholeWord { text }
-        | MatchedOn::Prefix { text }
-        | MatchedOn::Exact { text } => text.clone(),
-        MatchedOn::Regex { pattern, .. } => pattern.clone(),
-    }
-}
-
-/// The words of a rule.
-pub fn rule_reply(found: &Match) -> String {
-    match found.rule.action {
-        RuleAction::CallWeather if found.rule.reply_text.is_empty() => WEATHER_UNAVAILABLE_REPLY.to_owned(),
-        RuleAction::CallWeather | RuleAction::ReplyText => found.rule.reply_text.clone(),
-    }
-}
-
-/// The words for what no rule matches, with the text as it was written. A long text is cut, not the sentence around it.
-pub fn fallback_reply(agent: &CompiledAgent, text: &str) -> String {
-    let template = agent.settings.fallback_reply.as_deref().unwrap_or(FALLBACK_REPLY);
-    template.replace("{text}", &cut(text, REPLY_CHARACTERS_MAX.saturating_sub(length(template))))
-}
-
 fn first_characters(text: &str, characters_max: usize) -> String {
     text.chars().take(characters_max).collect()
-}
-
-/// Cuts a text so that it and the mark fit. WhatsApp does not say how it counts: UTF-16 units are the larger count.
-fn cut(text: &str, characters_max: usize) -> String {
-    if length(text) <= characters_max {
-        return text.to_owned();
-    }
-    let mut room = characters_max.saturating_sub(CUT_MARK.len_utf16());
-    let mut cut: String = text
-        .chars()
-        .take_while(|character| {
-            let fits = character.len_utf16() <= room;
-            room = room.saturating_sub(character.len_utf16());
-            fits
-        })
-        .collect();
-    cut.push(CUT_MARK);
-    cut
-}
-
-fn length(text: &str) -> usize {
-    text.chars().map(char::len_utf16).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::domain::agent::{AgentId, AgentSettings};
-    use crate::domain::contact::AddressKind;
-    use crate::ids::Ids;
-
-    const HOUR: i64 = 3_600;
-
-    fn now() -> Timestamp {
-        Timestamp::from_second(1_790_000_000).unwrap()
-    }
-
-    fn agent(stale_policy: StalePolicy) -> CompiledAgent {
-        let settings = AgentSettings { stale_policy, ..AgentSettings::default() };
-        CompiledAgent::new(AgentId::default_agent(), 1, settings, &[]).unwrap()
-    }
-
-    fn message(ids: &Ids, id: &str, text: &str) -> PendingMessage {
-        PendingMessage {
-            id: ids.inbound(now()),
-            provider_message_id: id.to_owned(),
-            kind: "text".to_owned(),
-            nature: MessageNature::Words,
-            text: Some(text.to_owned()),
-            tapped: None,
-            target_provider_message_id: None,
-            reply_to: Address { kind: AddressKind::Phone, value: "551".to_owned() },
-            sent_at: now(),
-            received_at: now(),
-            revoked: false,
-            edited: false,
-            failures: 0,
-        }
-    }
-
-    fn turn(agent: &CompiledAgent, pending: &[PendingMessage], opted_out: bool) -> TurnOutcome {
-        run_turn(&TurnInput {
-            agent,
-            gate: &Gate::new(false, &[]),
-            consent: &ConsentWords::built_in().unwrap(),
-            mode: ConversationMode::Bot,
-            opted_out_at: opted_out.then(now),
-            marketing_stopped_by: None,
-            is_blocked: false,
-            pending,
-            window_seconds: 24 * HOUR,
-            now: now(),
-        })
-    }
-
-    fn said(outcome: &TurnOutcome) -> Vec<&str> {
-        outcome.replies.iter().filter_map(|reply| reply.body.text()).collect()
-    }
-
-    #[test]
-    fn stop_holds_from_the_next_message_on_and_start_undoes_it() {
-        let ids = Ids::seeded(1);
-        let texts = ["hello", "Stop.", "hello?", "stop", "START", "hello!"];
-        let pending: Vec<_> = texts.iter().map(|text| message(&ids, text, text)).collect();
-        let outcome = turn(&agent(StalePolicy::Ignore), &pending, false);
-        let answered: Vec<_> = outcome.replies.iter().map(|reply| reply.answers.as_str()).collect();
-        assert_eq!(answered, ["hello", "Stop.", "START", "hello!"]);
-        let changes: Vec<_> = outcome.effects.iter().map(|effect| format!("{effect:?}")).collect();
-        assert!(changes[0].contains("stopped: true") && changes[1].contains("stopped: false"), "{changes:?}");
-        assert!(outcome.replies[1].ignores_opt_out && !outcome.replies[0].ignores_opt_out);
-    }
-
-    #[test]
-    fn what_is_edited_or_revoked_in_the_same_turn_is_not_answered() {
-        let ids = Ids::seeded(1);
-        let aimed = |id, text, nature, target: &str| PendingMessage {
-            nature,
-            target_provider_message_id: Some(target.to_owned()),
-            ..message(&ids, id, text)
-        };
-        let pending = [
-            message(&ids, "a", "wrong"),
-            aimed("b", "right", MessageNature::Edit, "a"),
-            message(&ids, "c", "oops"),
-            aimed("d", "", MessageNature::Revoke, "c"),
-            PendingMessage { revoked: true, ..message(&ids, "e", "late") },
-        ];
-        let outcome = turn(&agent(StalePolicy::Ignore), &pending, false);
-        assert_eq!(said(&outcome), ["I heard: right. I can help with weather or reminders."]);
-        let erased: Vec<_> = outcome.effects.iter().map(|effect| format!("{effect:?}")).collect();
-        assert_eq!(erased.len(), 2, "{erased:?}");
-    }
-
-    #[test]
-    fn staleness_is_judged_by_policy_and_never_past_the_window() {
-        let ids = Ids::seeded(1);
-        for (policy, age_hours, expected) in [
-            (StalePolicy::Ignore, 5, Some("I heard: hi.")),
-            (StalePolicy::Ignore, 7, None),
-            (StalePolicy::Apologise, 7, Some("Sorry for the late answer. I heard: hi.")),
-            (StalePolicy::Apologise, 25, None),
-        ] {
-            let sent_at = now() - SignedDuration::from_secs(age_hours * HOUR);
-            let pending = [PendingMessage { sent_at, ..message(&ids, "a", "hi") }];
-            let outcome = turn(&agent(policy), &pending, false);
-            match expected {
-                Some(beginning) => assert!(said(&outcome)[0].starts_with(beginning), "{policy:?} {age_hours}"),
-                None => assert_eq!(outcome.states[0].1, InboundState::Stale, "{policy:?} {age_hours}"),
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn every_reply_fits_into_a_message(text in "\\PC{0,200}", times in 1..60_usize) {
-            let ids = Ids::seeded(1);
-            let outcome = turn(&agent(StalePolicy::Ignore), &[message(&ids, "a", &text.repeat(times))], false);
-            for reply in said(&outcome) {
-                prop_assert!(reply.encode_utf16().count() <= REPLY_CHARACTERS_MAX);
-                prop_assert!(reply.ends_with(". I can help with weather or reminders.") || reply.contains("START"));
-            }
-        }
-    }
 }

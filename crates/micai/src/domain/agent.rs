@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::template::TemplateUse;
+use super::tool::ToolName;
 
 /// The agent that answers where no other is bound.
 pub const DEFAULT_AGENT_ID: &str = "default-agent";
@@ -85,6 +86,15 @@ pub struct AgentSettings {
     pub unknown_deadline_seconds: Option<i64>,
     /// What becomes of unknown sends after that. `None`: as the installation does.
     pub unknown_policy: Option<UnknownPolicy>,
+    /// The tools that it may use, each once, by name. Nothing else runs, whoever asks for it.
+    pub tools: Vec<ToolName>,
+}
+
+impl AgentSettings {
+    /// Whether the agent may use a tool.
+    pub fn may_use(&self, tool: ToolName) -> bool {
+        self.tools.contains(&tool)
+    }
 }
 
 impl Default for AgentSettings {
@@ -99,6 +109,7 @@ impl Default for AgentSettings {
             fallback_template: None,
             unknown_deadline_seconds: None,
             unknown_policy: None,
+            tools: Vec::new(),
         }
     }
 }

@@ -129,6 +129,8 @@ actions! {
     BudgetSaved = "budget_saved",
     /// A budget was deleted.
     BudgetDeleted = "budget_deleted",
+    /// A tool was called that the agent does not list, and did not run. Subject: the agent.
+    ToolDenied = "tool_denied",
     /// Somebody has seen an alert. Subject: the alert.
     AlertAcknowledged = "alert_acknowledged",
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::contact::{Address, IdentityChange, Person};
 use super::outbound::{DeliveryStatus, Price, SendError};
 use super::template::news::TemplateNews;
+use super::weather::SharedLocation;
 use crate::ids::{ConversationId, InboundId, OutboundId};
 
 /// Where an inbound message stands.
@@ -210,6 +211,8 @@ pub struct PendingMessage {
     pub text: Option<String>,
     /// What the button or row that was tapped carries.
     pub tapped: Option<String>,
+    /// Where the person says they are, or points to.
+    pub location: Option<SharedLocation>,
     /// The message an edit or revocation speaks of.
     pub target_provider_message_id: Option<String>,
     /// Where an answer goes.

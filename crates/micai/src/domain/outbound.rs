@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::agent::AgentId;
+use super::choice::Choice;
 use super::contact::Address;
 use super::pause::PauseKey;
 use super::spend::Charge;
@@ -12,6 +13,8 @@ use crate::ids::{ContactId, ConversationId, OutboundId, TurnId};
 
 /// The most characters of plain words.
 pub const TEXT_CHARACTERS_MAX: usize = 4_096;
+/// The mark of words that were cut to fit.
+const CUT_MARK: char = '…';
 
 /// Where a send stands. Only the sender moves a row out of `queued` (or a status that proves an earlier attempt was
 /// accepted), only a status or the sender out of `sending`, only a status, its deadline or a person out of `unknown`, only a
@@ -149,6 +152,27 @@ pub enum MessageBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
     },
+    /// Words with a list to choose from; made by [`MessageBody::list`], which keeps its bounds.
+    List {
+        /// The words.
+        text: String,
+        /// What opens the list.
+        button: String,
+        /// What there is to choose.
+        rows: Vec<Choice>,
+    },
+    /// Words with buttons below them; made by [`MessageBody::buttons`], which keeps its bounds.
+    Buttons {
+        /// The words.
+        text: String,
+        /// What there is to tap.
+        buttons: Vec<Choice>,
+    },
+    /// Words with a button by which the person shares where they are.
+    LocationRequest {
+        /// The words.
+        text: String,
+    },
 }
 
 impl MessageBody {
@@ -157,13 +181,19 @@ impl MessageBody {
         match self {
             Self::Text { .. } => "text",
             Self::Template { .. } => "template",
+            Self::List { .. } => "list",
+            Self::Buttons { .. } => "buttons",
+            Self::LocationRequest { .. } => "location_request",
         }
     }
 
     /// The words that the person reads, as far as they are known.
     pub fn text(&self) -> Option<&str> {
         match self {
-            Self::Text { text } => Some(text),
+            Self::Text { text }
+            | Self::List { text, .. }
+            | Self::Buttons { text, .. }
+            | Self::LocationRequest { text } => Some(text),
             Self::Template { text, .. } => text.as_deref(),
         }
     }
@@ -171,7 +201,7 @@ impl MessageBody {
     /// The template that it is.
     pub fn template(&self) -> Option<&TemplateUse> {
         match self {
-            Self::Text { .. } => None,
+            Self::Text { .. } | Self::List { .. } | Self::Buttons { .. } | Self::LocationRequest { .. } => None,
             Self::Template { template, .. } => Some(template),
         }
     }
@@ -423,4 +453,27 @@ pub fn callback_data(conversation: ConversationId, outbound: OutboundId) -> Stri
 pub fn parse_callback_data(data: &str) -> Option<(ConversationId, OutboundId)> {
     let (conversation, outbound) = data.split_once('/')?;
     Some((ConversationId(conversation.parse().ok()?), OutboundId(outbound.parse().ok()?)))
+}
+
+/// Cuts a text so that it and the mark fit. WhatsApp does not say how it counts: UTF-16 units are the larger count.
+pub fn cut(text: &str, characters_max: usize) -> String {
+    if length(text) <= characters_max {
+        return text.to_owned();
+    }
+    let mut room = characters_max.saturating_sub(CUT_MARK.len_utf16());
+    let mut cut: String = text
+        .chars()
+        .take_while(|character| {
+            let fits = character.len_utf16() <= room;
+            room = room.saturating_sub(character.len_utf16());
+            fits
+        })
+        .collect();
+    cut.push(CUT_MARK);
+    cut
+}
+
+/// How long WhatsApp may count a text.
+pub fn length(text: &str) -> usize {
+    text.chars().map(char::len_utf16).sum()
 }

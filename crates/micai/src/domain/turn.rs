@@ -8,7 +8,9 @@ use super::consent::{ConsentChange, ConsentSource};
 use super::conversation::ConversationMode;
 use super::inbound::{InboundState, PendingMessage};
 use super::outbound::NewOutbound;
+use super::question::OpenQuestion;
 use super::schedule::NewSchedule;
+use super::tool::{ToolDenial, ToolTrace};
 use crate::ids::{ContactId, ConversationId, InboundId, ScheduleId, TurnId};
 
 /// A conversation under lease: the holder of the highest token is the only one whose `finish` counts.
@@ -32,6 +34,8 @@ pub struct Claim {
     pub agent_id: AgentId,
     /// The version of that agent and its rules that holds now.
     pub agent_version: i64,
+    /// What was asked last in this conversation, as long as an answer counts.
+    pub question: Option<OpenQuestion>,
     /// What waits, oldest first.
     pub pending: Vec<PendingMessage>,
     /// What waits as well and cannot be read.
@@ -97,6 +101,10 @@ pub enum Effect {
         /// Until when.
         until: Timestamp,
     },
+    /// What the agent waits to hear in this conversation from now on; nothing takes an earlier question back.
+    Ask(Option<OpenQuestion>),
+    /// A tool was called that the agent does not list: it did not run, and that is written down.
+    ToolDenied(ToolDenial),
 }
 
 /// How a turn judged one message.
@@ -107,6 +115,9 @@ pub struct MessageTrace {
     /// What the turn decided.
     #[serde(flatten)]
     pub decision: Decision,
+    /// The tools that were called for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<ToolTrace>,
 }
 
 /// What a turn decided about one message.
@@ -119,6 +130,11 @@ pub enum Decision {
         rule_id: String,
         /// What matched.
         matched: String,
+    },
+    /// No rule matched, and the words ask for something that this tool does.
+    Tool {
+        /// Its name.
+        tool: String,
     },
     /// No rule matched: the fallback reply.
     Fallback,

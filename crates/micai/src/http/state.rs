@@ -7,6 +7,7 @@ use secrecy::SecretString;
 
 use super::error::Problem;
 use crate::agent::consent::ConsentWords;
+use crate::agent::tools::Tools;
 use crate::agent::triggers::Gate;
 use crate::clock::SharedClock;
 use crate::cost::PriceTable;
@@ -46,6 +47,8 @@ pub struct HttpState {
     pub gate: Arc<Gate>,
     /// The words by which people stop us, for explanations.
     pub consent: Arc<ConsentWords>,
+    /// What tools reach, for explanations.
+    pub tools: Arc<Tools>,
     /// Our number on which the conversation of somebody stands who is bound before they ever wrote. The binding counts
     /// on whichever number they write to, so this may be a stand-in.
     pub default_phone_number_id: String,

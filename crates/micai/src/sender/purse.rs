@@ -99,7 +99,13 @@ fn claims(snapshot: &BudgetSnapshot, candidate: &SendCandidate, country: &str, n
 /// What a message is billed as.
 pub(super) fn category(body: &MessageBody, template: Option<TemplateCategory>) -> Category {
     match (body, template) {
-        (MessageBody::Text { .. }, _) => Category::Service,
+        (
+            MessageBody::Text { .. }
+            | MessageBody::List { .. }
+            | MessageBody::Buttons { .. }
+            | MessageBody::LocationRequest { .. },
+            _,
+        ) => Category::Service,
         (MessageBody::Template { .. }, Some(TemplateCategory::Utility)) => Category::Utility,
         (MessageBody::Template { .. }, Some(TemplateCategory::Authentication)) => Category::Authentication,
         (MessageBody::Template { .. }, Some(TemplateCategory::Marketing | TemplateCategory::Unknown) | None) => {

@@ -125,7 +125,7 @@ pub fn choose_stand_in(
 
 /// What a message says, as a template's value may say it: in one line.
 fn words(body: &MessageBody) -> String {
-    let MessageBody::Text { text } = body else { return String::new() };
+    let Some(text) = body.text().filter(|_| body.template().is_none()) else { return String::new() };
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(WORDS_CHARACTERS_MAX) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),

@@ -12,6 +12,7 @@ use crate::domain::agent::{AgentId, AgentSettings, DEFAULT_AGENT_ID};
 use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::rule::{RULES_PER_AGENT_MAX, Rule};
 use crate::domain::template::TemplateUse;
+use crate::domain::tool::ToolName;
 
 /// An agent as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,7 +168,7 @@ impl Store {
         let rows: Vec<AgentColumns> = read!(&self.db, |pool, D| {
             sqlx::query_as(
                 "SELECT id, version, name, purpose, persona, fallback_reply, stale_after_seconds, stale_policy,
-                        fallback_template, unknown_deadline_seconds, unknown_policy, created_at, updated_at
+                        fallback_template, unknown_deadline_seconds, unknown_policy, tools, created_at, updated_at
                  FROM agents WHERE id > $1 ORDER BY id LIMIT $2",
             )
             .bind(after)
@@ -188,7 +189,7 @@ impl Store {
 }
 
 const AGENT: &str = "SELECT id, version, name, purpose, persona, fallback_reply, stale_after_seconds, stale_policy,
-        fallback_template, unknown_deadline_seconds, unknown_policy, created_at, updated_at
+        fallback_template, unknown_deadline_seconds, unknown_policy, tools, created_at, updated_at
     FROM agents WHERE id = $1";
 
 /// The agent as it stands, kept from others until the transaction ends.
@@ -219,6 +220,7 @@ row! {
         fallback_template: Option<Json<TemplateUse>>,
         unknown_deadline_seconds: Option<i64>,
         unknown_policy: Option<String>,
+        tools: Option<Json<Vec<String>>>,
         created_at: Ts,
         updated_at: Ts,
     }
@@ -237,10 +239,19 @@ fn read_agent(row: AgentColumns) -> Result<AgentRow, StoreError> {
             fallback_template: row.fallback_template.map(|template| template.0),
             unknown_deadline_seconds: row.unknown_deadline_seconds,
             unknown_policy: row.unknown_policy.map(|word| read_word("unknown policy", &word)).transpose()?,
+            tools: read_tools(row.tools.map(|tools| tools.0)),
         },
         created_at: row.created_at.0,
         updated_at: row.updated_at.0,
     })
+}
+
+/// The tools of a list; without one, what agents could do before there were lists. A name of a newer version is of no use here.
+fn read_tools(names: Option<Vec<String>>) -> Vec<ToolName> {
+    match names {
+        Some(names) => names.iter().filter_map(|name| ToolName::parse(name)).collect(),
+        None => ToolName::UNLISTED.to_vec(),
+    }
 }
 
 pub(super) fn read_word<T: for<'de> Deserialize<'de>>(what: &str, word: &str) -> Result<T, StoreError> {
@@ -258,9 +269,9 @@ pub(super) async fn insert_if_missing(tx: &mut Tx, id: &AgentId, now: Timestamp)
     let settings = AgentSettings { name: id.as_str().to_owned(), ..AgentSettings::default() };
     let inserted = on!(tx, |connection, D| {
         sqlx::query(
-            "INSERT INTO agents (id, version, name, purpose, persona, stale_after_seconds, stale_policy, created_at,
+            "INSERT INTO agents (id, version, name, purpose, persona, stale_after_seconds, stale_policy, tools, created_at,
                  updated_at)
-             VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (id) DO NOTHING",
+             VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $8) ON CONFLICT (id) DO NOTHING",
         )
         .bind(id.as_str())
         .bind(&settings.name)
@@ -268,6 +279,8 @@ pub(super) async fn insert_if_missing(tx: &mut Tx, id: &AgentId, now: Timestamp)
         .bind(&settings.persona)
         .bind(settings.stale_after_seconds)
         .bind(word(settings.stale_policy)?)
+        // Nobody chose: whoever makes an agent through the admin interface writes a list of its own at once.
+        .bind(Json(ToolName::UNLISTED))
         .bind(Ts(now))
         .execute(connection)
         .await?
@@ -281,8 +294,8 @@ async fn write_settings(tx: &mut Tx, id: &AgentId, settings: &AgentSettings, now
         sqlx::query(
             "UPDATE agents SET version = version + 1, name = $1, purpose = $2, persona = $3, fallback_reply = $4,
                  stale_after_seconds = $5, stale_policy = $6, fallback_template = $7, unknown_deadline_seconds = $8,
-                 unknown_policy = $9, updated_at = $10
-             WHERE id = $11",
+                 unknown_policy = $9, tools = $10, updated_at = $11
+             WHERE id = $12",
         )
         .bind(&settings.name)
         .bind(&settings.purpose)
@@ -293,6 +306,7 @@ async fn write_settings(tx: &mut Tx, id: &AgentId, settings: &AgentSettings, now
         .bind(settings.fallback_template.as_ref().map(Json))
         .bind(settings.unknown_deadline_seconds)
         .bind(settings.unknown_policy.map(word).transpose()?)
+        .bind(Json(&settings.tools))
         .bind(Ts(now))
         .bind(id.as_str())
         .execute(connection)

@@ -13,6 +13,7 @@ use super::holds::release_held;
 use super::lane::Verb;
 use super::schedules;
 use super::script::{Cell, Kind, Question, Rows, Script};
+use super::tools;
 use crate::domain::outbound::SendState;
 use crate::domain::turn::{Effect, FinishOutcome, FinishedTurn};
 use crate::ids::{ConversationId, Ids};
@@ -62,7 +63,7 @@ async fn finish(tx: &mut Tx, ids: &Ids, turns: &[FinishedTurn]) -> Result<Vec<Fi
     };
     for turn in current.iter().filter(|turn| held.contains(&turn.conversation_id.0) && !turn.effects.is_empty()) {
         consent::note_turn(tx, ids, turn).await?;
-        apply_effects(tx, turn).await?;
+        apply_effects(tx, ids, turn).await?;
     }
     let tokens: HashMap<ConversationId, i64> =
         current.iter().map(|turn| (turn.conversation_id, turn.lease_token)).collect();
@@ -254,7 +255,8 @@ fn insert_replies<'a>(script: &mut Script<'a>, turns: &[&'a FinishedTurn], held:
     Ok(())
 }
 
-async fn apply_effects(tx: &mut Tx, turn: &FinishedTurn) -> Result<(), StoreError> {
+/// Everything beside consent.
+async fn apply_effects(tx: &mut Tx, ids: &Ids, turn: &FinishedTurn) -> Result<(), StoreError> {
     for effect in &turn.effects {
         match effect {
             // Noted before: see `consent::note_turn`.
@@ -265,13 +267,16 @@ async fn apply_effects(tx: &mut Tx, turn: &FinishedTurn) -> Result<(), StoreErro
             Effect::SnoozeSchedule { schedule_id, until } => {
                 schedules::snooze_in_turn(tx, turn, *schedule_id, *until).await?;
             }
+            Effect::Ask(question) => tools::ask(tx, turn.conversation_id, question.as_ref()).await?,
+            // Noted together: see `tools::note_denials`.
+            Effect::ToolDenied(_) => {}
         }
     }
-    Ok(())
+    tools::note_denials(tx, ids, turn).await
 }
 
 async fn erase_words(tx: &mut Tx, turn: &FinishedTurn, provider_message_id: &str) -> Result<(), StoreError> {
-    on!(&mut *tx, |connection, D| {
+    on!(tx, |connection, D| {
         sqlx::query(
             "UPDATE inbound_messages SET text = NULL, payload = $1
              WHERE conversation_id = $2 AND phone_number_id =

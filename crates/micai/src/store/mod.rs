@@ -13,6 +13,7 @@ mod contacts;
 mod conversations;
 mod db;
 mod error;
+mod facts;
 mod failures;
 mod familiar;
 mod finish;
@@ -40,6 +41,7 @@ mod spend;
 mod statuses;
 mod template_writes;
 mod templates;
+mod tools;
 mod turns;
 mod unknown;
 
@@ -65,6 +67,7 @@ pub use reports::{Backlog, OutboundView};
 pub use rules::RuleChange;
 pub use spend::{AllowanceView, SPEND_GROUPS_MAX, SpendGroup, SpendView};
 pub use templates::{SyncChanges, SyncTicket, TemplateFilter, TemplateRow, TemplateSyncState};
+pub use tools::DenialView;
 pub use unknown::OVERDUE_SENDS_MAX;
 
 use crate::clock::SharedClock;

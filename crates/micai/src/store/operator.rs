@@ -137,11 +137,10 @@ impl Store {
             return Err(StoreError::Conflict("the message with this key was there and is gone".to_owned()));
         };
         let said_then = match (&row.body.0, &candidate.body) {
-            (MessageBody::Text { text }, MessageBody::Text { text: now }) => text == now,
             (MessageBody::Template { template, .. }, MessageBody::Template { template: now, .. }) => template == now,
             // A template has stood in for the words since.
-            (MessageBody::Template { .. }, MessageBody::Text { .. }) => true,
-            (MessageBody::Text { .. }, MessageBody::Template { .. }) => false,
+            (MessageBody::Template { .. }, _) => true,
+            (then, now) => then == now,
         };
         let is_same = said_then
             && row.conversation_id == candidate.conversation_id.0

@@ -18,7 +18,9 @@ use crate::domain::agent::{AgentId, DEFAULT_AGENT_ID};
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::conversation::ConversationMode;
 use crate::domain::inbound::{MessageNature, PendingMessage};
+use crate::domain::question::OpenQuestion;
 use crate::domain::turn::{Claim, UnreadableMessage};
+use crate::domain::weather::SharedLocation;
 use crate::ids::{ContactId, ConversationId, InboundId};
 
 /// Messages that one turn takes; the rest follows in the next.
@@ -111,6 +113,7 @@ row! {
         contact_id: Uuid,
         lease_token: i64,
         mode: String,
+        question: Lenient<Option<Json<OpenQuestion>>>,
         opted_out_at: Lenient<Option<Ts>>,
         marketing_stopped_at: Lenient<Option<Ts>>,
         marketing_stopped_by: Lenient<Option<String>>,
@@ -122,7 +125,7 @@ row! {
         kind: Lenient<String>,
         nature: Lenient<String>,
         text: Lenient<Option<String>>,
-        tap: Lenient<Option<Json<serde_json::Value>>>,
+        carried: Lenient<Option<Json<serde_json::Value>>>,
         target_provider_message_id: Lenient<Option<String>>,
         reply_to_kind: Lenient<String>,
         reply_to: Lenient<String>,
@@ -233,9 +236,9 @@ fn claimed_sql(tx: &Tx) -> String {
     });
     format!(
         "SELECT m.conversation_id, m.id, m.provider_message_id, m.kind, m.nature, m.text,
-             CASE WHEN m.nature = 'tap' THEN m.payload END AS tap,
+             CASE WHEN m.nature = 'tap' OR m.kind = 'location' THEN m.payload END AS carried,
              m.target_provider_message_id, m.reply_to_kind, m.reply_to, m.sent_at, m.received_at, m.failures,
-             c.contact_id, c.lease_token, c.mode, p.opted_out_at, p.marketing_stopped_at, p.marketing_stopped_by,
+             c.contact_id, c.lease_token, c.mode, c.question, p.opted_out_at, p.marketing_stopped_at, p.marketing_stopped_by,
              p.blocked_at, a.id AS agent_id, a.version AS agent_version, {revoked} AS revoked, {edited} AS edited
          FROM {waiting}
          JOIN conversations c ON c.id = m.conversation_id
@@ -256,13 +259,15 @@ fn read_pending(row: ClaimedRow) -> Result<PendingMessage, String> {
     let kind = row.reply_to_kind.0?;
     ConversationMode::parse(&row.mode).ok_or_else(|| format!("conversation mode is {:?}", row.mode))?;
     row.opted_out_at.0?;
+    let carried = row.carried.0?.map(|carried| carried.0);
     Ok(PendingMessage {
         id: InboundId(row.id),
         provider_message_id: row.provider_message_id.0?,
         kind: row.kind.0?,
         nature: MessageNature::parse(&nature).ok_or_else(|| format!("message nature is {nature:?}"))?,
         text: row.text.0?,
-        tapped: row.tap.0?.and_then(|tap| tapped(&tap.0)),
+        tapped: carried.as_ref().and_then(tapped),
+        location: carried.as_ref().and_then(location),
         target_provider_message_id: row.target_provider_message_id.0?,
         reply_to: Address {
             kind: AddressKind::parse(&kind).ok_or_else(|| format!("address kind is {kind:?}"))?,
@@ -283,6 +288,17 @@ fn tapped(message: &serde_json::Value) -> Option<String> {
     carried.into_iter().find_map(|value| value.as_str()).map(str::to_owned)
 }
 
+/// Where a message says that somebody is, if it is one that does.
+fn location(message: &serde_json::Value) -> Option<SharedLocation> {
+    let location = message.get("location")?;
+    let name = location["name"].as_str().or_else(|| location["address"].as_str());
+    Some(SharedLocation {
+        latitude: location["latitude"].as_f64().filter(|degrees| degrees.abs() <= 90.0)?,
+        longitude: location["longitude"].as_f64().filter(|degrees| degrees.abs() <= 180.0)?,
+        name: name.map(str::to_owned),
+    })
+}
+
 /// A claim without its messages. If its own columns cannot be read, none of its messages can: see [`read_pending`].
 fn begin_claim(row: &ClaimedRow) -> Claim {
     let instant = |column: &Lenient<Option<Ts>>| column.0.as_ref().ok().copied().flatten().map(|at| at.0);
@@ -297,6 +313,14 @@ fn begin_claim(row: &ClaimedRow) -> Claim {
         blocked_at: instant(&row.blocked_at),
         agent_id: AgentId(row.agent_id.clone()),
         agent_version: row.agent_version,
+        // A question that cannot be read is forgotten: the answer is then taken as any other message.
+        question: row
+            .question
+            .0
+            .as_ref()
+            .ok()
+            .and_then(|question| question.as_ref())
+            .map(|question| question.0.clone()),
         pending: Vec::new(),
         unreadable: Vec::new(),
     }

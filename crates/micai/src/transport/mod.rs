@@ -1,6 +1,7 @@
 //! The road to WhatsApp: a row of the ledger becomes a Graph call, and the answer becomes one of three facts: accepted,
 //! refused, or nobody knows.
 
+mod choices;
 mod templates;
 
 use std::time::Duration;
@@ -151,6 +152,9 @@ fn build(candidate: &SendCandidate) -> Result<OutboundMessage, String> {
     let content = match &candidate.body {
         MessageBody::Text { text } => OutboundContent::text(text.as_str()),
         MessageBody::Template { template, .. } => templates::wire(template).and_then(OutboundContent::template),
+        MessageBody::List { text, button, rows } => choices::list(text, button, rows),
+        MessageBody::Buttons { text, buttons } => choices::buttons(text, buttons),
+        MessageBody::LocationRequest { text } => OutboundContent::location_request(text.as_str()),
     };
     let content = content.map_err(|error| error.to_string())?;
     let callback = callback_data(candidate.conversation_id, candidate.id);

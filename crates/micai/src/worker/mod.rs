@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::agent::consent::ConsentWords;
+use crate::agent::tools::Tools;
 use crate::agent::triggers::Gate;
-use crate::agent::turn::{TurnInput, TurnOutcome, run_turn};
+use crate::agent::turn::{TurnInput, TurnOutcome, needs_facts, run_turn};
 use crate::clock::SharedClock;
 use crate::domain::outbound::{NewOutbound, reply_key};
 use crate::domain::turn::{Claim, FinishOutcome, FinishedTurn, TurnError, UnreadableMessage};
@@ -43,6 +44,15 @@ pub struct WorkerLimits {
     pub window_seconds: i64,
 }
 
+/// The words that a turn listens for before any agent does.
+#[derive(Clone)]
+pub struct Words {
+    /// By which people address the agent.
+    pub gate: Arc<Gate>,
+    /// By which they stop us.
+    pub consent: Arc<ConsentWords>,
+}
+
 /// Takes turns. Clones share everything.
 #[derive(Clone)]
 pub struct Worker {
@@ -52,23 +62,25 @@ pub struct Worker {
     ids: Arc<Ids>,
     gate: Arc<Gate>,
     consent: Arc<ConsentWords>,
+    tools: Arc<Tools>,
     agents: Arc<AgentCache>,
     limits: WorkerLimits,
 }
 
 impl Worker {
-    /// A worker that lets messages through by `gate`.
+    /// A worker that listens for `words`.
     pub fn new(
         store: Store,
         queue: Arc<dyn WakeQueue>,
         clock: SharedClock,
         ids: Arc<Ids>,
-        gate: Arc<Gate>,
-        consent: Arc<ConsentWords>,
+        words: Words,
+        tools: Arc<Tools>,
         limits: WorkerLimits,
     ) -> Self {
+        let Words { gate, consent } = words;
         let agents = Arc::new(AgentCache::new(store.clone()));
-        Self { store, queue, clock, ids, gate, consent, agents, limits }
+        Self { store, queue, clock, ids, gate, consent, tools, agents, limits }
     }
 
     /// Takes turns until `stop` is cancelled; turns under way are finished by `tasks`.
@@ -118,6 +130,10 @@ impl Worker {
         let started_at = self.clock.now();
         let agent = self.agents.get(&claim.agent_id, claim.agent_version).await;
         let agent = agent.map_err(|error| Trouble::of(error, "agent_unreadable"))?;
+        let facts = match needs_facts(claim) {
+            true => self.store.person_facts(claim.conversation_id).await.map_err(Trouble::Database)?,
+            false => None,
+        };
         let outcome = run_turn(&TurnInput {
             agent: &agent,
             gate: &self.gate,
@@ -127,9 +143,13 @@ impl Worker {
             marketing_stopped_by: claim.marketing_stopped_by,
             is_blocked: claim.blocked_at.is_some(),
             pending: &claim.pending,
+            question: claim.question.as_ref(),
+            facts: facts.as_ref(),
+            tools: &self.tools,
             window_seconds: self.limits.window_seconds,
             now: started_at,
-        });
+        })
+        .await;
         let turn = self.finished(claim, outcome, started_at);
         let has_replies = !turn.replies.is_empty();
         match self.finish(turn).await.map_err(|error| Trouble::of(error, "turn_refused"))? {

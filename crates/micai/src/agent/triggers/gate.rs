@@ -3,6 +3,9 @@
 use super::normalise::normalise;
 use super::words::word_is_over;
 
+/// Characters that a prefix may be longer as it was written than it is normalised, with what stands behind it.
+const ROOM_CHARACTERS: usize = 16;
+
 /// Whether a message must begin with an invoke prefix, and with which.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gate {
@@ -42,14 +45,29 @@ impl Gate {
         if !self.required {
             return GateOutcome::NotRequired;
         }
+        self.addressed_by(normalised).map_or(GateOutcome::Blocked, |prefix| GateOutcome::Passed { prefix })
+    }
+
+    /// A text as it was written, without the prefix by which it addresses the agent and what stands between the two. A
+    /// prefix is one even where none is asked for.
+    pub fn said<'a>(&self, text: &'a str) -> &'a str {
+        let text = text.trim();
+        let characters_max = self.prefixes.first().map_or(0, |prefix| prefix.chars().count()) + ROOM_CHARACTERS;
+        let beginning: String = text.chars().take(characters_max).collect();
+        let Some(prefix) = self.addressed_by(&normalise(&beginning)) else { return text };
+        let ends = text.char_indices().skip(1).map(|(at, _)| at).chain([text.len()]).take(characters_max);
+        let reads_so = |end: &usize| text.get(..*end).is_some_and(|beginning| normalise(beginning) == prefix);
+        let rest = ends.filter(reads_so).last().and_then(|end| text.get(end..)).unwrap_or(text);
+        rest.trim_start_matches(|letter: char| letter.is_whitespace() || [',', ':', '-', '–', '—'].contains(&letter))
+    }
+
+    /// The longest prefix that a normalised text begins with.
+    fn addressed_by(&self, normalised: &str) -> Option<&str> {
         let passes = |prefix: &&String| {
             normalised.starts_with(prefix.as_str())
                 && (!prefix.ends_with(char::is_alphanumeric) || word_is_over(normalised, prefix.len()))
         };
-        match self.prefixes.iter().find(passes) {
-            Some(prefix) => GateOutcome::Passed { prefix },
-            None => GateOutcome::Blocked,
-        }
+        self.prefixes.iter().find(passes).map(String::as_str)
     }
 }
 
@@ -90,6 +108,27 @@ mod tests {
         for (text, expected) in table {
             let outcome = gate.check(&normalise(text)).prefix_for_test();
             assert_eq!(outcome.as_deref(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn takes_the_prefix_off_as_it_was_written() {
+        for gate in
+            [gate(&["michael:", "@michael", "/ask"]), Gate::new(false, &["michael:".to_owned(), "@michael".to_owned()])]
+        {
+            for (text, expected) in [
+                ("michael: Weather in LISBON", "Weather in LISBON"),
+                ("  MICHAEL:weather", "weather"),
+                ("Ｍｉｃｈａｅｌ： weather", "weather"),
+                ("MİCHAEL: hava", "hava"),
+                ("@Michael, call Mom", "call Mom"),
+                ("@michaela call", "@michaela call"),
+                ("Weather", "Weather"),
+                ("michael:", ""),
+                ("", ""),
+            ] {
+                assert_eq!(gate.said(text), expected, "{text:?}");
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, SchemaType, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::actor::{ActorHeader, AdminActor};
@@ -21,6 +21,7 @@ use crate::domain::agent::{
 };
 use crate::domain::rule::REPLY_CHARACTERS_MAX;
 use crate::domain::template::TemplateUse;
+use crate::domain::tool::ToolName;
 use crate::store::{AgentRow, DeleteAgent};
 
 /// The most characters of an agent's name.
@@ -60,6 +61,9 @@ pub struct AgentView {
     /// What becomes of such a send after that. Null: as the installation does.
     #[schema(schema_with = unknown_policy_schema)]
     unknown_policy: Option<UnknownPolicy>,
+    /// The tools that it may use. Nothing else runs, whoever asks for it.
+    #[schema(schema_with = tools_schema)]
+    tools: Vec<ToolName>,
     /// Grows with every change of the agent or its rules.
     version: i64,
     /// When it was made.
@@ -111,9 +115,13 @@ pub struct NewAgent {
     #[serde(default)]
     #[schema(schema_with = unknown_policy_schema)]
     unknown_policy: Option<UnknownPolicy>,
+    /// The tools that it may use; none unless they are named here.
+    #[serde(default)]
+    #[schema(schema_with = tools_schema)]
+    tools: Vec<ToolName>,
 }
 
-/// All settings of an agent: what is left out goes back to its default.
+/// All settings of an agent: what is left out goes back to its default, but for the tools, which stay as they are.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentChange {
@@ -153,6 +161,11 @@ pub struct AgentChange {
     #[serde(default)]
     #[schema(schema_with = unknown_policy_schema)]
     unknown_policy: Option<UnknownPolicy>,
+    /// The tools that it may use. Left out: as before, since a client that does not know of tools should neither give nor take
+    /// them.
+    #[serde(default)]
+    #[schema(schema_with = optional_tools_schema)]
+    tools: Option<Vec<ToolName>>,
 }
 
 /// Which page of the list.
@@ -221,8 +234,9 @@ pub async fn create(
         fallback_template: new.fallback_template,
         unknown_deadline_seconds: new.unknown_deadline_seconds,
         unknown_policy: new.unknown_policy,
+        tools: Some(new.tools),
     };
-    let settings = change.checked(&state).await?;
+    let settings = change.checked(&state, Vec::new()).await?;
     let Some(agent) = state.store.create_agent(&id, &settings, &actor).await? else {
         return Err(Problem::conflict(
             "agent_exists",
@@ -268,7 +282,9 @@ pub async fn update(
     StrictPath(id): StrictPath<String>,
     StrictJson(change): StrictJson<AgentChange>,
 ) -> Result<Json<AgentView>, Problem> {
-    let (id, settings) = (agent_id("id", id)?, change.checked(&state).await?);
+    let id = agent_id("id", id)?;
+    let present = state.store.agent(&id).await?.ok_or_else(no_such_agent)?;
+    let settings = change.checked(&state, present.settings.tools).await?;
     let agent = state.store.update_agent(&id, &settings, &actor).await?.ok_or_else(no_such_agent)?;
     tracing::info!(agent_id = %id, "agent changed");
     Ok(Json(agent.into()))
@@ -311,7 +327,8 @@ pub async fn delete(
 }
 
 impl AgentChange {
-    async fn checked(self, state: &HttpState) -> Result<AgentSettings, Problem> {
+    /// The settings, with the tools that hold where the change names none.
+    async fn checked(self, state: &HttpState, tools: Vec<ToolName>) -> Result<AgentSettings, Problem> {
         let mut faults = Faults::default();
         faults.check_text("name", &self.name, NAME_CHARACTERS_MAX);
         faults.check_text("purpose", &self.purpose, PURPOSE_CHARACTERS_MAX);
@@ -327,6 +344,9 @@ impl AgentChange {
             check_fallback(state, &mut faults, template).await?;
         }
         faults.into_result("agent_invalid")?;
+        let mut tools = self.tools.unwrap_or(tools);
+        tools.sort_unstable();
+        tools.dedup();
         Ok(AgentSettings {
             name: self.name,
             purpose: self.purpose,
@@ -337,6 +357,7 @@ impl AgentChange {
             fallback_template: self.fallback_template,
             unknown_deadline_seconds: self.unknown_deadline_seconds,
             unknown_policy: self.unknown_policy,
+            tools,
         })
     }
 }
@@ -355,6 +376,7 @@ impl From<AgentRow> for AgentView {
             fallback_template: settings.fallback_template,
             unknown_deadline_seconds: settings.unknown_deadline_seconds,
             unknown_policy: settings.unknown_policy,
+            tools: settings.tools,
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -378,6 +400,17 @@ fn unknown_policy_schema() -> Object {
     let words = ["resend_once", "park"];
     let types = SchemaType::from_iter([Type::String, Type::Null]);
     ObjectBuilder::new().schema_type(types).enum_values(Some(words)).build()
+}
+
+fn tools_schema() -> Array {
+    let names: Vec<&str> = ToolName::ALL.iter().map(|tool| tool.as_str()).collect();
+    ArrayBuilder::new().items(words_schema(&names)).unique_items(true).build()
+}
+
+fn optional_tools_schema() -> Array {
+    let mut schema = tools_schema();
+    schema.schema_type = SchemaType::from_iter([Type::Array, Type::Null]);
+    schema
 }
 
 /// A string that is one of `words`.

@@ -201,6 +201,9 @@ async fn prospect(
 fn filled(body: MessageBody) -> Option<TemplateUse> {
     match body {
         MessageBody::Template { template, .. } => Some(*template),
-        MessageBody::Text { .. } => None,
+        MessageBody::Text { .. }
+        | MessageBody::List { .. }
+        | MessageBody::Buttons { .. }
+        | MessageBody::LocationRequest { .. } => None,
     }
 }

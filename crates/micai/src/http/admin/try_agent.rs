@@ -14,8 +14,7 @@ use super::super::state::HttpState;
 use super::bounds::{Faults, agent_id, no_such_agent};
 use super::rules::{action_schema, rule_problem, rule_type_schema};
 use crate::agent::CompiledAgent;
-use crate::agent::consent::ConsentWords;
-use crate::agent::triggers::{AllMatches, Gate, GateOutcome, Match, MatchedOn, normalise};
+use crate::agent::triggers::{AllMatches, GateOutcome, Match, MatchedOn, normalise};
 use crate::agent::turn::{MATCHED_CHARACTERS_MAX, TurnInput, TurnOutcome, run_turn};
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::conversation::ConversationMode;
@@ -128,35 +127,40 @@ pub async fn try_agent(
     let agent = state.store.agent_with_rules(&id).await?.ok_or_else(no_such_agent)?;
     let now = state.clock.now();
     // Compiling the rules of a large agent takes most of a second.
-    let explained = tokio::task::spawn_blocking(move || explain(agent, &state.gate, &state.consent, text, now)).await;
-    explained.map_err(Problem::internal)?.map(Json)
+    let compiled = tokio::task::spawn_blocking(move || {
+        let AgentWithRules { agent, rules } = agent;
+        CompiledAgent::new(agent.id, agent.version, agent.settings, &rules)
+            .map_err(|error| rule_problem(std::slice::from_ref(&error)))
+    });
+    explain(&state, compiled.await.map_err(Problem::internal)??, text, now).await.map(Json)
 }
 
-fn explain(
-    agent: AgentWithRules,
-    gate: &Gate,
-    consent: &ConsentWords,
+async fn explain(
+    state: &HttpState,
+    agent: CompiledAgent,
     text: String,
     now: Timestamp,
 ) -> Result<Explanation, Problem> {
-    let AgentWithRules { agent, rules } = agent;
-    let agent = CompiledAgent::new(agent.id, agent.version, agent.settings, &rules)
-        .map_err(|error| rule_problem(std::slice::from_ref(&error)))?;
+    let gate = &state.gate;
     let normalised = normalise(&text);
     let pending = [message(text, now)];
     let outcome = run_turn(&TurnInput {
         agent: &agent,
         gate,
-        consent,
+        consent: &state.consent,
         mode: ConversationMode::Bot,
         opted_out_at: None,
         marketing_stopped_by: None,
         is_blocked: false,
         pending: &pending,
+        question: None,
+        facts: None,
+        tools: &state.tools,
         // The message has just come in: it is inside any window.
         window_seconds: 0,
         now,
-    });
+    })
+    .await;
     let AllMatches { matches, cut } = agent.triggers.all_matches(&normalised);
     let reply = reply_text(&outcome);
     let decision = outcome.trace.messages.into_iter().next().map_or(Decision::NoWords, |message| message.decision);
@@ -187,6 +191,7 @@ fn message(text: String, now: Timestamp) -> PendingMessage {
         nature: MessageNature::Words,
         text: Some(text),
         tapped: None,
+        location: None,
         target_provider_message_id: None,
         reply_to: Address { kind: AddressKind::Phone, value: String::new() },
         sent_at: now,
@@ -224,6 +229,7 @@ fn reason(decision: &Decision, has_reply: bool) -> String {
     match decision {
         Decision::Rule { rule_id, .. } if has_reply => format!("The rule `{rule_id}` answers."),
         Decision::Rule { rule_id, .. } => format!("The rule `{rule_id}` matches and has no words: nothing is said."),
+        Decision::Tool { tool } => format!("No rule matches, and the words ask for what the tool `{tool}` does."),
         Decision::Fallback if has_reply => "No rule matches: the fallback reply.".to_owned(),
         Decision::Fallback => "No rule matches, and the agent's fallback reply is empty: nothing is said.".to_owned(),
         Decision::NotInvoked => {

@@ -110,6 +110,7 @@ impl Platform {
             admin_api_key: Some(SecretString::from(ADMIN_KEY)),
             gate: Arc::new(Gate::new(true, &["michael:".to_owned(), "/ask".to_owned()])),
             consent: Arc::new(ConsentWords::built_in().unwrap()),
+            tools: Arc::default(),
             default_phone_number_id: "unset".to_owned(),
             page_rows_max: PAGE_ROWS_MAX,
             webhook_body_bytes_max: WEBHOOK_BODY_BYTES_MAX,
@@ -218,7 +219,7 @@ impl Platform {
                 messages: claim.pending.iter().map(|message| (message.id, InboundState::Done)).collect(),
                 replies,
                 effects: Vec::new(),
-                trace: TurnTrace { messages: vec![MessageTrace { inbound_id: first.id, decision }] },
+                trace: TurnTrace { messages: vec![MessageTrace { inbound_id: first.id, decision, tools: Vec::new() }] },
             })
             .await
             .unwrap();

@@ -69,7 +69,7 @@ async fn silence_is_explained_as_well() {
         ("", "no_words", None, "The message has no words"),
         ("stop", "opt_out", Some("You will not hear from us any more."), "a wish to stop"),
         ("michael: Hello You", "fallback", Some("I heard: michael: Hello You. I can help"), "No rule matches"),
-        ("michael: sky", "rule", Some("I cannot look up the weather yet."), "The rule `sky` answers"),
+        ("michael: sky", "rule", Some("For which place?"), "The rule `sky` answers"),
     ] {
         let explained = explain(&platform, text).await;
         assert_eq!(explained["decision"]["decision"], decision, "{explained}");

@@ -1,0 +1,166 @@
+//! What an agent answers to a message that is for it: a tap on something of ours, the winning rule, plain words that a tool
+//! understands, the answer to a question of ours, else the fallback.
+
+use serde_json::Value;
+
+use super::CompiledAgent;
+use super::tools::{Desk, ToolError, weather};
+use super::triggers::{Gate, Match, MatchedOn, normalise};
+use crate::domain::inbound::{MessageNature, PendingMessage};
+use crate::domain::outbound::{MessageBody, cut, length};
+use crate::domain::question::{OpenQuestion, Question};
+use crate::domain::rule::{REPLY_CHARACTERS_MAX, RuleAction};
+use crate::domain::tool::ToolName;
+use crate::domain::turn::{Decision, Effect};
+
+/// The platform's words when no rule matches; `{text}` stands for what was written.
+pub const FALLBACK_REPLY: &str = "I heard: {text}. I can help with weather or reminders.";
+
+/// A message as an agent hears it.
+pub(super) struct Spoken<'a> {
+    pub message: &'a PendingMessage,
+    /// Its words as written.
+    pub text: &'a str,
+    /// The same in the one spelling that rules look at.
+    pub normalised: &'a str,
+    pub gate: &'a Gate,
+    /// It addresses the agent, or nobody has to.
+    pub is_invoked: bool,
+    /// It came while a question waited for its answer.
+    pub is_awaited: bool,
+}
+
+impl<'a> Spoken<'a> {
+    /// Its words as written, without the prefix by which it addresses the agent.
+    pub fn said(&self) -> &'a str {
+        self.gate.said(self.text)
+    }
+}
+
+/// What an agent answers.
+pub(super) struct Answer {
+    pub decision: Decision,
+    pub reply: Option<MessageBody>,
+    pub effects: Vec<Effect>,
+}
+
+impl Answer {
+    fn saying(decision: Decision, text: String) -> Self {
+        Self { decision, reply: Some(MessageBody::Text { text }), effects: Vec::new() }
+    }
+}
+
+/// A call that words, a tap or a rule ask for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Wish {
+    pub tool: ToolName,
+    pub arguments: Value,
+}
+
+/// What an agent answers.
+pub(super) async fn answer(agent: &CompiledAgent, spoken: &Spoken<'_>, desk: &mut Desk<'_>) -> Answer {
+    let tapped = spoken.message.tapped.as_deref().filter(|_| spoken.message.nature == MessageNature::Tap);
+    if let Some(wish) = tapped.and_then(weather::of_row) {
+        return by_tool(spoken, wish, desk).await;
+    }
+    if spoken.is_invoked {
+        if let Some(found) = agent.triggers.winner(spoken.normalised) {
+            return by_rule(spoken, &found, desk).await;
+        }
+        if let Some(wish) = plain_wish(agent, spoken) {
+            return by_tool(spoken, wish, desk).await;
+        }
+    }
+    if spoken.is_awaited
+        && let Some(asked) = desk.question.take()
+    {
+        return by_tool(spoken, answered(&asked.question, spoken), desk).await;
+    }
+    Answer::saying(Decision::Fallback, fallback_reply(agent, spoken.text))
+}
+
+/// What plain words ask of a tool that the agent lists. Words for other tools are ordinary words.
+fn plain_wish(agent: &CompiledAgent, spoken: &Spoken<'_>) -> Option<Wish> {
+    let said = normalise(spoken.said());
+    let wish = weather::of_words(&said)?;
+    agent.settings.may_use(wish.tool).then_some(wish)
+}
+
+/// The call that the answer to a question leads to.
+fn answered(question: &Question, spoken: &Spoken<'_>) -> Wish {
+    match question {
+        Question::WeatherPlace { day } => {
+            weather::of_answer(*day, &normalise(spoken.said()), spoken.message.location.as_ref())
+        }
+    }
+}
+
+async fn by_tool(spoken: &Spoken<'_>, wish: Wish, desk: &mut Desk<'_>) -> Answer {
+    let decision = Decision::Tool { tool: wish.tool.as_str().to_owned() };
+    match called(spoken, wish, desk).await {
+        Ok((reply, effects)) => Answer { decision, reply, effects },
+        Err(error) => Answer::saying(decision, excuse(&error).to_owned()),
+    }
+}
+
+async fn by_rule(spoken: &Spoken<'_>, found: &Match, desk: &mut Desk<'_>) -> Answer {
+    let decision = Decision::Rule { rule_id: found.rule.id.clone(), matched: operators_words(&found.on) };
+    let own_words = found.rule.reply_text.as_str();
+    match found.rule.action {
+        RuleAction::ReplyText => Answer::saying(decision, own_words.to_owned()),
+        RuleAction::CallWeather => {
+            let wish = weather::of_rule(&normalise(spoken.said()));
+            let names_place = wish.arguments["place"].is_string();
+            match called(spoken, wish, desk).await {
+                // The rule's own words ask where.
+                Ok((_, effects)) if !names_place && !own_words.is_empty() => {
+                    Answer { effects, ..Answer::saying(decision, own_words.to_owned()) }
+                }
+                Ok((reply, effects)) => Answer { decision, reply, effects },
+                Err(ToolError::NotAllowed) if !own_words.is_empty() => Answer::saying(decision, own_words.to_owned()),
+                Err(error) => Answer::saying(decision, excuse(&error).to_owned()),
+            }
+        }
+    }
+}
+
+/// Calls a tool and keeps the question that it asks.
+async fn called(
+    spoken: &Spoken<'_>,
+    wish: Wish,
+    desk: &mut Desk<'_>,
+) -> Result<(Option<MessageBody>, Vec<Effect>), ToolError> {
+    let output = desk.call(spoken.message, wish.tool.as_str(), &wish.arguments).await?;
+    if let Some(question) = output.question {
+        desk.question = Some(OpenQuestion::asked(question, desk.now()));
+    }
+    Ok((output.reply, output.effects))
+}
+
+/// What is said where a tool gave nothing.
+fn excuse(error: &ToolError) -> &'static str {
+    match error {
+        ToolError::NotAllowed | ToolError::Unknown => "I am not set up to do that.",
+        ToolError::BadArguments(_) => "I did not understand that. Could you say it in other words?",
+        ToolError::TooManyCalls => "That was a lot at once. Please ask me the rest again.",
+        ToolError::TimedOut => "That took too long. Please try again in a few minutes.",
+        ToolError::Failed(_) => "That does not work at the moment. Please try again in a few minutes.",
+    }
+}
+
+/// What of a match is the operator's own: a trace outlives words that the person takes back.
+fn operators_words(on: &MatchedOn) -> String {
+    match on {
+        MatchedOn::Keyword { text }
+        | MatchedOn::WholeWord { text }
+        | MatchedOn::Prefix { text }
+        | MatchedOn::Exact { text } => text.clone(),
+        MatchedOn::Regex { pattern, .. } => pattern.clone(),
+    }
+}
+
+/// The words for what no rule matches, with the text as it was written. A long text is cut, not the sentence around it.
+fn fallback_reply(agent: &CompiledAgent, text: &str) -> String {
+    let template = agent.settings.fallback_reply.as_deref().unwrap_or(FALLBACK_REPLY);
+    template.replace("{text}", &cut(text, REPLY_CHARACTERS_MAX.saturating_sub(length(template))))
+}

@@ -1,0 +1,33 @@
+//! What a turn may know about the person beside their messages. Read from the store only when a message needs it.
+
+use jiff::Timestamp;
+
+use super::agent::AgentId;
+use crate::ids::ContactId;
+
+/// Agents that a person can choose from: as many as a list in WhatsApp has rows.
+pub const AGENT_CHOICES_MAX: usize = 10;
+
+/// What is known about a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersonFacts {
+    /// Who.
+    pub contact_id: ContactId,
+    /// Their phone number, in digits, where it is known.
+    pub phone: Option<String>,
+    /// The time zone that they live in, as an IANA name, where it is known.
+    pub zone: Option<String>,
+    /// When they last wrote: WhatsApp's window is counted from then.
+    pub last_inbound_at: Option<Timestamp>,
+    /// The first agents by id, at most [`AGENT_CHOICES_MAX`].
+    pub agents: Vec<AgentChoice>,
+}
+
+/// An agent to choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentChoice {
+    /// Its id.
+    pub id: AgentId,
+    /// Its name for people.
+    pub name: String,
+}

@@ -1,0 +1,55 @@
+//! What a turn may know about a person beside their messages, read at once where a message needs it.
+
+use uuid::Uuid;
+
+use super::Store;
+use super::db::{Ts, read, row};
+use super::error::StoreError;
+use crate::domain::agent::AgentId;
+use crate::domain::person::{AGENT_CHOICES_MAX, AgentChoice, PersonFacts};
+use crate::ids::{ContactId, ConversationId};
+
+impl Store {
+    /// What is known about the person of a conversation; `None` when it is gone.
+    pub async fn person_facts(&self, conversation_id: ConversationId) -> Result<Option<PersonFacts>, StoreError> {
+        let limit = i64::try_from(AGENT_CHOICES_MAX).unwrap_or(i64::MAX);
+        // A row for each agent; the person's own columns stand in each of them.
+        let rows: Vec<FactColumns> = read!(&self.db, |pool, D| {
+            sqlx::query_as(
+                "SELECT p.id AS contact_id, c.last_inbound_at, p.zone, a.id AS agent_id, a.name AS agent_name,
+                     (SELECT i.value FROM contact_identities i
+                      WHERE i.contact_id = p.id AND i.kind = 'phone' AND i.superseded_at IS NULL
+                      ORDER BY i.created_at DESC LIMIT 1) AS phone
+                 FROM conversations c JOIN contacts o ON o.id = c.contact_id
+                 JOIN contacts p ON p.id = coalesce(o.merged_into, o.id)
+                 CROSS JOIN (SELECT id, name FROM agents ORDER BY id LIMIT $2) a
+                 WHERE c.id = $1 ORDER BY a.id",
+            )
+            .bind(conversation_id.0)
+            .bind(limit)
+            .fetch_all(pool)
+            .await?
+        });
+        let agents =
+            rows.iter().map(|row| AgentChoice { id: AgentId(row.agent_id.clone()), name: row.agent_name.clone() });
+        let agents = agents.collect();
+        Ok(rows.into_iter().next().map(|row| PersonFacts {
+            contact_id: ContactId(row.contact_id),
+            phone: row.phone,
+            zone: row.zone,
+            last_inbound_at: row.last_inbound_at.map(|at| at.0),
+            agents,
+        }))
+    }
+}
+
+row! {
+    struct FactColumns {
+        contact_id: Uuid,
+        last_inbound_at: Option<Ts>,
+        zone: Option<String>,
+        agent_id: String,
+        agent_name: String,
+        phone: Option<String>,
+    }
+}
