@@ -30,6 +30,7 @@ use crate::ids::Ids;
 use crate::ingest::Ingest;
 use crate::queue::{MemoryQueue, RedisQueue, RedisQueueSettings, UnheardQueue, WakeQueue};
 use crate::redis_link::RedisServer;
+use crate::scheduler;
 use crate::sender::gate::{Gate as SendGate, Paces};
 use crate::sender::planner::PlanRules;
 use crate::sender::policy::{Policy, WINDOW_MARGIN_SECONDS};
@@ -59,7 +60,7 @@ pub struct Roles {
     pub api: bool,
     /// Takes turns and sends.
     pub worker: bool,
-    /// Does what time asks for: settles unknown sends.
+    /// Does what time asks for: attends to schedules, settles unknown sends.
     pub scheduler: bool,
     /// No other process does the same on a SQLite file (a lock sees to it): whatever was under way at the start belonged to
     /// a process that is gone. A server's database is never taken to be ours alone.
@@ -133,6 +134,8 @@ impl App {
         if roles.scheduler {
             app.start_reconciliation(config, &clock);
             app.start_budgets(config, &clock, &prices);
+            let (store, queue) = (app.store.clone(), app.queue.clone());
+            app.loops.push(tokio::spawn(scheduler::run(store, queue, clock.clone(), app.stop.clone())));
         }
         if roles.api {
             let desk = TemplateDesk::new(app.store.clone(), api, app.templates.clone(), sync);

@@ -160,13 +160,17 @@ async fn judge(
     if input.is_blocked {
         return Judged::silent(Decision::Blocked);
     }
-    let is_awaited = desk.question.as_ref().is_some_and(|question| question.is_open(message.sent_at));
+    // What a schedule asks answers no question of ours.
+    let is_awaited = message.nature != MessageNature::Schedule
+        && desk.question.as_ref().is_some_and(|question| question.is_open(message.sent_at));
     let text = message.text.as_deref().unwrap_or_default();
     if text.trim().is_empty() && !(is_awaited && message.location.is_some()) {
         return Judged::silent(Decision::NoWords);
     }
     let normalised = normalise(&first_characters(text, MATCHED_CHARACTERS_MAX));
     let heard = match message.nature {
+        // Nobody said it.
+        MessageNature::Schedule => None,
         MessageNature::Tap => input.consent.of_tap(&normalised, message.tapped.as_deref()),
         _ => input.consent.of_message(&normalised),
     };
@@ -180,8 +184,10 @@ async fn judge(
     if input.mode != ConversationMode::Bot {
         return Judged::silent(Decision::NotBot);
     }
-    let is_invoked = message.nature == MessageNature::Tap || input.gate.check(&normalised) != GateOutcome::Blocked;
-    // A tap on a button of ours and the answer to a question of ours are for us: they need no invocation.
+    // A tap on a button of ours and the answer to a question of ours are for us, and a schedule speaks to the agent: they need no
+    // invocation.
+    let is_invoked = matches!(message.nature, MessageNature::Tap | MessageNature::Schedule)
+        || input.gate.check(&normalised) != GateOutcome::Blocked;
     if !is_invoked && !is_awaited {
         return Judged::silent(Decision::NotInvoked);
     }

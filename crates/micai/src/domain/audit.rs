@@ -131,6 +131,16 @@ actions! {
     BudgetDeleted = "budget_deleted",
     /// A tool was called that the agent does not list, and did not run. Subject: the agent.
     ToolDenied = "tool_denied",
+    /// A schedule was made or changed. Subject: the schedule, as of the next four.
+    ScheduleSaved = "schedule_saved",
+    /// A schedule was deleted.
+    ScheduleDeleted = "schedule_deleted",
+    /// A schedule was paused.
+    SchedulePaused = "schedule_paused",
+    /// A schedule goes on.
+    ScheduleResumed = "schedule_resumed",
+    /// A schedule was run at once.
+    ScheduleRun = "schedule_run",
     /// Somebody has seen an alert. Subject: the alert.
     AlertAcknowledged = "alert_acknowledged",
 }

@@ -59,6 +59,8 @@ pub enum MessageNature {
     Edit,
     /// The person took an earlier message back.
     Revoke,
+    /// Nobody wrote it: a schedule asks the agent, and its answer goes to the person.
+    Schedule,
 }
 
 impl MessageNature {
@@ -69,12 +71,15 @@ impl MessageNature {
             Self::Tap => "tap",
             Self::Edit => "edit",
             Self::Revoke => "revoke",
+            Self::Schedule => "schedule",
         }
     }
 
     /// The nature of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Words, Self::Tap, Self::Edit, Self::Revoke].into_iter().find(|nature| nature.as_str() == name)
+        [Self::Words, Self::Tap, Self::Edit, Self::Revoke, Self::Schedule]
+            .into_iter()
+            .find(|nature| nature.as_str() == name)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Schedules: what is said to a person at a time, once or again and again.
 
-use jiff::Timestamp;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -143,6 +145,9 @@ pub enum ScheduleAction {
     Template {
         /// Which, with what filled in.
         template: Box<TemplateUse>,
+        /// What it says, as far as that was known when it was written.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
     },
     /// The agent is asked as if the person had written this, and its answer is sent.
     AskAgent {
@@ -162,11 +167,11 @@ impl ScheduleAction {
         }
     }
 
-    /// Its words, where it has any of its own.
+    /// Its words, as far as they are known.
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text { text, .. } | Self::AskAgent { text } => Some(text),
-            Self::Template { .. } => None,
+            Self::Template { text, .. } => text.as_deref(),
         }
     }
 }
@@ -332,13 +337,60 @@ pub enum ScheduleOutcome {
     },
 }
 
+impl ScheduleOutcome {
+    /// What an action came to: a message, or a question to the agent.
+    pub fn of(action: &ScheduleAction, conversation_id: ConversationId, id: Uuid, left_out: i64) -> Self {
+        match action {
+            ScheduleAction::Text { .. } | ScheduleAction::Template { .. } => {
+                Self::Queued { conversation_id, outbound_id: id, left_out }
+            }
+            ScheduleAction::AskAgent { .. } => Self::Asked { conversation_id, inbound_id: id, left_out },
+        }
+    }
+
+    /// Nothing happened.
+    pub fn skipped(reason: &str, sentence: &str) -> Self {
+        Self::Skipped { reason: reason.to_owned(), sentence: sentence.to_owned() }
+    }
+}
+
 fn is_zero(number: &i64) -> bool {
     *number == 0
+}
+
+impl Schedule {
+    /// When what is due at `due_at` is looked at: later by up to [`Timing::jitter_seconds`]. The id is the dice, so that whoever
+    /// asks gets the same answer.
+    pub fn run_at(id: ScheduleId, timing: &Timing, due_at: Timestamp) -> Timestamp {
+        let mut hasher = DefaultHasher::new();
+        (id.0, due_at.as_microsecond()).hash(&mut hasher);
+        let milliseconds = u64::try_from(timing.jitter_seconds.clamp(0, JITTER_SECONDS_MAX)).unwrap_or(0) * 1_000;
+        let late = i64::try_from(hasher.finish() % (milliseconds + 1)).unwrap_or(0);
+        due_at.checked_add(SignedDuration::from_millis(late)).unwrap_or(due_at)
+    }
+}
+
+/// What is to happen with a schedule whose time has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Firing {
+    /// The instants that something is said for, oldest first.
+    pub occurrences: Vec<Timestamp>,
+    /// How many before them are left out.
+    pub left_out: i64,
+    /// Why nothing is said, where there are none.
+    pub skipped: Option<(String, String)>,
+    /// When it is due next; never again where it is absent.
+    pub next_due_at: Option<Timestamp>,
 }
 
 /// The idempotency key of what a schedule says when it is due: one row for each instant, whatever dies when.
 pub fn schedule_key(id: ScheduleId, due_at: Timestamp) -> String {
     format!("schedule:{id}:{due_at}")
+}
+
+/// The same for what it says because a person wants it at once, from the key that they gave.
+pub fn run_key(id: ScheduleId, run: Uuid) -> String {
+    format!("schedule:{id}:run:{run}")
 }
 
 #[cfg(test)]

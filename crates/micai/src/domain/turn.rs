@@ -107,6 +107,13 @@ pub enum Effect {
     ToolDenied(ToolDenial),
 }
 
+impl Effect {
+    /// Whether it changes when something is due.
+    pub fn is_about_schedules(&self) -> bool {
+        matches!(self, Self::CreateSchedule(_) | Self::CancelSchedule { .. } | Self::SnoozeSchedule { .. })
+    }
+}
+
 /// How a turn judged one message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageTrace {

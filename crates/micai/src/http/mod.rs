@@ -61,7 +61,7 @@ fn open_routes() -> OpenApiRouter<HttpState> {
 fn admin_routes() -> OpenApiRouter<HttpState> {
     use admin::{
         agents, alerts, audit, bind, budgets, contacts, conversations, letters, messages, outbound, pauses, rules,
-        spend, templates, try_agent,
+        schedules, spend, templates, try_agent,
     };
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
@@ -69,6 +69,12 @@ fn admin_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(try_agent::try_agent))
         .routes(routes!(rules::list, rules::save))
         .routes(routes!(rules::read, rules::delete))
+        .routes(routes!(schedules::list, schedules::create))
+        .routes(routes!(schedules::read, schedules::update, schedules::delete))
+        .routes(routes!(schedules::pause))
+        .routes(routes!(schedules::resume))
+        .routes(routes!(schedules::run))
+        .routes(routes!(schedules::preview))
         .routes(routes!(bind::bind))
         .routes(routes!(conversations::list))
         .routes(routes!(conversations::read))

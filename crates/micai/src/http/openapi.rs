@@ -35,6 +35,7 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
         (name = "webhook", description = "What WhatsApp calls."),
         (name = "agents", description = "Who answers."),
         (name = "rules", description = "What a message must say for an agent to give a certain answer."),
+        (name = "schedules", description = "What is said to people at a time, once or again and again."),
         (name = "conversations", description = "Who wrote what, and what became of it."),
         (name = "contacts", description = "Who they are, and what they want to hear from us."),
         (name = "outbound", description = "The send ledger."),

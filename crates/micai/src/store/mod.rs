@@ -12,6 +12,8 @@ mod consent;
 mod contacts;
 mod conversations;
 mod db;
+mod due;
+mod due_batch;
 mod error;
 mod facts;
 mod failures;
@@ -33,6 +35,8 @@ mod repairs;
 mod reports;
 mod reserve;
 mod rules;
+mod schedule_lists;
+mod schedule_writes;
 mod schedules;
 mod script;
 mod settle;
@@ -47,6 +51,8 @@ mod unknown;
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 pub use agents::{AgentRow, AgentWithRules, DeleteAgent};
 pub use alerts::AlertView;
 pub use audit::AuditView;
@@ -54,6 +60,7 @@ pub use budgets::{BudgetSnapshot, BudgetView, SaveBudget};
 pub use contacts::{BindOutcome, CONSENT_HISTORY_MAX, ConsentView, ContactDetail, ContactView, IdentityView};
 pub use conversations::{ConversationView, MessageView, Timeline, TranscriptEntry};
 pub use db::Location;
+pub use due::Fired;
 pub use error::StoreError;
 pub use ingest::IngestReceipt;
 pub use letters::{CallView, StatusView, Story};
@@ -65,6 +72,8 @@ pub use purse::ReservationCursor;
 pub use repairs::Repaired;
 pub use reports::{Backlog, OutboundView};
 pub use rules::RuleChange;
+pub use schedule_lists::{ListedSchedule, ScheduleFilter};
+pub use schedule_writes::{DueNext, RunSchedule, SaveSchedule, SavedSchedule, ScheduleKey};
 pub use spend::{AllowanceView, SPEND_GROUPS_MAX, SpendGroup, SpendView};
 pub use templates::{SyncChanges, SyncTicket, TemplateFilter, TemplateRow, TemplateSyncState};
 pub use tools::DenialView;
@@ -74,7 +83,7 @@ use crate::clock::SharedClock;
 use crate::domain::budget::Reservation;
 use crate::domain::inbound::WebhookFacts;
 use crate::domain::outbound::NextSend;
-use crate::domain::turn::{Claim, FinishOutcome, FinishedTurn};
+use crate::domain::turn::{Claim, Effect, FinishOutcome, FinishedTurn};
 use crate::ids::{ConversationId, Ids};
 use db::Db;
 use lane::{Lane, LaneBounds, Yard};
@@ -99,6 +108,7 @@ pub struct Store {
     lanes: Arc<Lanes>,
     budgets: Arc<budgets::BudgetCache>,
     pause_cache: Arc<pauses::PauseCache>,
+    schedule_changes: Arc<Notify>,
 }
 
 struct Lanes {
@@ -138,7 +148,15 @@ impl Store {
             begin: yard.lane(work, outbox::BeginVerb),
         };
         yard.start()?;
-        Ok(Self { db, ids, clock, lanes: Arc::new(lanes), budgets: Arc::default(), pause_cache: Arc::default() })
+        Ok(Self {
+            db,
+            ids,
+            clock,
+            lanes: Arc::new(lanes),
+            budgets: Arc::default(),
+            pause_cache: Arc::default(),
+            schedule_changes: Arc::default(),
+        })
     }
 
     /// Closes the pools; verbs under way end with [`StoreError::Unavailable`].
@@ -172,6 +190,16 @@ impl Store {
 
     /// Commits a finished turn with everything that follows from it and lets go of the lease.
     pub async fn finish(&self, turn: FinishedTurn) -> Result<FinishOutcome, StoreError> {
-        self.lanes.finish.submit(turn).await
+        let schedules = turn.effects.iter().any(Effect::is_about_schedules);
+        let finished = self.lanes.finish.submit(turn).await;
+        if schedules {
+            self.schedule_changes.notify_one();
+        }
+        finished
+    }
+
+    /// Wakes whoever attends to schedules, when this process has changed some.
+    pub fn schedule_changes(&self) -> Arc<Notify> {
+        self.schedule_changes.clone()
     }
 }

@@ -8,12 +8,14 @@ use super::agents::{read_word, state, word};
 use super::audit;
 use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
+use super::schedule_writes::{DueNext, SaveSchedule, ScheduleKey, locked};
 use crate::domain::agent::AgentId;
 use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::rule::{
     KEYWORD_BYTES_PER_AGENT_MAX, KEYWORDS_PER_AGENT_MAX, PATTERNS_PER_AGENT_MAX, RULES_PER_AGENT_MAX, Rule, RuleAction,
     RuleKind,
 };
+use crate::domain::schedule::SCHEDULES_PER_CONTACT_MAX;
 
 /// What became of the wish to save a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,17 @@ impl Store {
     /// `keyword_bytes` is what its keywords weigh normalised: all rules of an agent are compiled together, so none may
     /// be saved that would make them too heavy.
     pub async fn save_rule(&self, rule: &Rule, keyword_bytes: usize, actor: &Actor) -> Result<RuleChange, StoreError> {
+        self.save_rule_with(rule, keyword_bytes, None, actor).await
+    }
+
+    /// As [`Store::save_rule`], with the schedule of a rule that time fires. Without one, the one that it had is gone.
+    pub async fn save_rule_with(
+        &self,
+        rule: &Rule,
+        keyword_bytes: usize,
+        schedule: Option<(&SaveSchedule, DueNext<'_>)>,
+        actor: &Actor,
+    ) -> Result<RuleChange, StoreError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         self.make_if_missing(&mut tx, &rule.agent_id, actor, now).await?;
@@ -42,7 +55,20 @@ impl Store {
         raise_version_of_rule(&mut tx, &rule.id, now).await?;
         let entry = AuditEntry::new(AuditAction::RuleSaved, &rule.id, before, Some(state(rule)?));
         audit::record(&mut tx, &self.ids, actor, entry, now).await?;
+        let key = ScheduleKey::Rule(&rule.id);
+        match schedule {
+            None => drop(self.delete_in(&mut tx, key, actor, now).await?),
+            Some((new, due)) => {
+                let before = locked(&mut tx, key).await?;
+                if self.save_in(&mut tx, new, before.as_ref(), due, actor, now).await?.is_none() {
+                    tx.roll_back().await;
+                    let reason = format!("the person has {SCHEDULES_PER_CONTACT_MAX} schedules, which is the most");
+                    return Ok(RuleChange::NoRoom(reason));
+                }
+            }
+        }
         tx.commit().await?;
+        self.schedule_changes.notify_one();
         Ok(RuleChange::Saved)
     }
 
@@ -58,6 +84,7 @@ impl Store {
         on!(&mut tx, |connection, D| {
             sqlx::query("DELETE FROM rules WHERE id = $1").bind(id).execute(connection).await?;
         });
+        self.delete_in(&mut tx, ScheduleKey::Rule(id), actor, now).await?;
         let entry = AuditEntry::new(AuditAction::RuleDeleted, id, Some(state(&before)?), None);
         audit::record(&mut tx, &self.ids, actor, entry, now).await?;
         tx.commit().await?;

@@ -5,7 +5,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
-use super::db::{Ts, Tx, on, read, row};
+use super::db::{Lenient, Ts, Tx, on, read, row};
 use super::error::StoreError;
 use crate::domain::agent::AgentId;
 use crate::domain::schedule::{
@@ -55,18 +55,18 @@ row! {
         agent_id: String,
         maker: String,
         rule_id: Option<String>,
-        recurrence: Json<Recurrence>,
+        recurrence: Lenient<Json<Recurrence>>,
         zone: String,
         starts_at: Ts,
         ends_at: Option<Ts>,
         count_max: Option<i64>,
         jitter_seconds: i64,
-        missed: Json<MissedPolicy>,
-        action: Json<ScheduleAction>,
+        missed: Lenient<Json<MissedPolicy>>,
+        action: Lenient<Json<ScheduleAction>>,
         state: String,
         next_due_at: Option<Ts>,
         last_due_at: Option<Ts>,
-        last_outcome: Option<Json<ScheduleOutcome>>,
+        last_outcome: Lenient<Option<Json<ScheduleOutcome>>>,
         fired: i64,
         created_at: Ts,
         updated_at: Ts,
@@ -75,29 +75,35 @@ row! {
 
 impl ScheduleColumns {
     pub(super) fn read(self) -> Result<Schedule, StoreError> {
-        let unreadable = StoreError::unreadable;
+        let id = self.id;
+        self.read_leniently().map_err(|detail| StoreError::Unreadable(format!("schedule {id}: {detail}")))
+    }
+
+    /// The schedule, or what about it this program cannot read.
+    pub(super) fn read_leniently(self) -> Result<Schedule, String> {
+        let unknown = |what: &str, word: &str| format!("its {what} is {word:?}");
         Ok(Schedule {
             id: ScheduleId(self.id),
             name: self.name,
             contact_id: ContactId(self.contact_id),
             phone_number_id: self.phone_number_id,
             agent_id: AgentId(self.agent_id),
-            maker: ScheduleMaker::parse(&self.maker).ok_or_else(|| unreadable("schedule maker", &self.maker))?,
+            maker: ScheduleMaker::parse(&self.maker).ok_or_else(|| unknown("maker", &self.maker))?,
             rule_id: self.rule_id,
             timing: Timing {
-                recurrence: self.recurrence.0,
+                recurrence: self.recurrence.0?.0,
                 zone: self.zone,
                 starts_at: self.starts_at.0,
                 ends_at: self.ends_at.map(|at| at.0),
                 count: self.count_max,
                 jitter_seconds: self.jitter_seconds,
-                missed: self.missed.0,
+                missed: self.missed.0?.0,
             },
-            action: self.action.0,
-            state: ScheduleState::parse(&self.state).ok_or_else(|| unreadable("schedule state", &self.state))?,
+            action: self.action.0?.0,
+            state: ScheduleState::parse(&self.state).ok_or_else(|| unknown("state", &self.state))?,
             next_due_at: self.next_due_at.map(|at| at.0),
             last_due_at: self.last_due_at.map(|at| at.0),
-            last_outcome: self.last_outcome.map(|outcome| outcome.0),
+            last_outcome: self.last_outcome.0?.map(|outcome| outcome.0),
             fired: self.fired,
             created_at: self.created_at.0,
             updated_at: self.updated_at.0,

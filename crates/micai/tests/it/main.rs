@@ -22,6 +22,7 @@ mod process;
 mod queue;
 mod redis;
 mod roles;
+mod scheduler;
 mod sender;
 mod shared;
 mod store;

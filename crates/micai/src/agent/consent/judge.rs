@@ -28,7 +28,9 @@ pub(in crate::agent) struct Verdict {
 pub(in crate::agent) fn judge(heard: &Heard<'_>, message: &PendingMessage, standing: &mut Standing) -> Option<Verdict> {
     let source = match message.nature {
         MessageNature::Tap => ConsentSource::Button,
-        MessageNature::Words | MessageNature::Edit | MessageNature::Revoke => ConsentSource::Word,
+        MessageNature::Words | MessageNature::Edit | MessageNature::Revoke | MessageNature::Schedule => {
+            ConsentSource::Word
+        }
     };
     let effect = |category, stopped| {
         let evidence = json!({

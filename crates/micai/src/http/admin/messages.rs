@@ -1,5 +1,7 @@
 //! `/admin/conversations/{id}/messages` and `…/plan`: a message of a person's, and how one would go.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -21,7 +23,7 @@ use crate::domain::template::TemplateUse;
 use crate::ids::ConversationId;
 use crate::queue::Topic;
 use crate::sender::planner::{Plan, Question, plan as foresee};
-use crate::store::{OperatorSend, OutboundView, Prospect};
+use crate::store::{OperatorSend, OutboundView, PauseSnapshot, Prospect};
 
 /// How far ahead may be planned: prices and templates of years to come are not known.
 const AHEAD_DAYS_MAX: i64 = 366;
@@ -149,25 +151,44 @@ pub async fn plan(
         (None, None) => (MessageBody::Text { text: SAMPLE_WORDS.to_owned() }, None),
     };
     let candidate = prospect(&state, id, body, own).await?;
-    let agent_fallback = match &candidate.agent_id {
-        Some(agent) => state.store.fallback_template(agent).await?,
-        None => None,
-    };
-    let budgets = state.store.budget_snapshot().await?;
-    let used = budgets.free_messages_used.get(&candidate.phone_number_id).copied().unwrap_or_default();
-    let pauses = state.store.pause_snapshot().await?;
-    let templates = state.templates.snapshot();
-    Ok(Json(foresee(&Question {
-        now,
-        at,
-        candidate: &candidate,
-        agent_fallback: agent_fallback.as_ref(),
-        templates: &templates,
-        pauses: &pauses,
-        prices: &state.prices,
-        free_messages_used: used,
-        rules: &state.plan_rules,
-    })))
+    Ok(Json(Forecast::new(&state, candidate).await?.at(&state, now, at)))
+}
+
+/// A message, and all that is known now about how it would go.
+pub(super) struct Forecast {
+    candidate: SendCandidate,
+    agent_fallback: Option<TemplateUse>,
+    free_messages_used: i64,
+    pauses: Arc<PauseSnapshot>,
+}
+
+impl Forecast {
+    pub(super) async fn new(state: &HttpState, candidate: SendCandidate) -> Result<Self, Problem> {
+        let agent_fallback = match &candidate.agent_id {
+            Some(agent) => state.store.fallback_template(agent).await?,
+            None => None,
+        };
+        let budgets = state.store.budget_snapshot().await?;
+        let free_messages_used =
+            budgets.free_messages_used.get(&candidate.phone_number_id).copied().unwrap_or_default();
+        let pauses = state.store.pause_snapshot().await?;
+        Ok(Self { candidate, agent_fallback, free_messages_used, pauses })
+    }
+
+    /// How it would go at an instant that is not before `now`.
+    pub(super) fn at(&self, state: &HttpState, now: Timestamp, at: Timestamp) -> Plan {
+        foresee(&Question {
+            now,
+            at,
+            candidate: &self.candidate,
+            agent_fallback: self.agent_fallback.as_ref(),
+            templates: &state.templates.snapshot(),
+            pauses: &self.pauses,
+            prices: &state.prices,
+            free_messages_used: self.free_messages_used,
+            rules: &state.plan_rules,
+        })
+    }
 }
 
 fn check(faults: &mut Faults, text: Option<&str>, template: Option<&TemplateUse>) {
@@ -182,7 +203,7 @@ fn check(faults: &mut Faults, text: Option<&str>, template: Option<&TemplateUse>
     }
 }
 
-async fn prospect(
+pub(super) async fn prospect(
     state: &HttpState,
     id: Uuid,
     body: MessageBody,

@@ -14,6 +14,8 @@ pub(super) mod outbound;
 mod page;
 pub(super) mod pauses;
 pub(super) mod rules;
+mod schedule_body;
+pub(super) mod schedules;
 pub(super) mod spend;
 mod template_use;
 pub(super) mod templates;

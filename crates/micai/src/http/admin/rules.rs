@@ -14,10 +14,12 @@ use super::super::state::HttpState;
 use super::agents::words_schema;
 use super::bounds::{Faults, agent_id};
 use super::page::{Page, PageRows, text_cursor};
+use super::schedule_body::{Checked, RuleSchedule};
 use crate::agent::triggers::{RuleError, keyword_bytes, validate};
 use crate::domain::agent::AgentId;
 use crate::domain::rule::{RULE_ID_CHARACTERS_MAX, Rule, RuleAction, RuleKind};
-use crate::store::RuleChange;
+use crate::domain::schedule::{Schedule, ScheduleAction};
+use crate::store::{DueNext, RuleChange};
 
 /// Where a rule stands in the order of asking unless it says otherwise.
 const PRIORITY_DEFAULT: i32 = 100;
@@ -67,6 +69,10 @@ pub struct SaveRule {
     #[serde(default)]
     #[schema(max_length = 4096, example = "It will be sunny.")]
     reply_text: String,
+    /// `scheduled` only: when it speaks, and to whom. It makes a schedule that belongs to the rule: `GET
+    /// /admin/schedules?rule_id=…` shows it. With `reply_text` the words are sent; any other action asks the agent them.
+    #[serde(default)]
+    schedule: Option<RuleSchedule>,
 }
 
 /// A rule as it is kept.
@@ -156,8 +162,12 @@ pub async fn save(
     AdminActor(actor): AdminActor,
     StrictJson(body): StrictJson<SaveRule>,
 ) -> Result<Json<Saved>, Problem> {
+    let schedule = body.schedule.clone();
     let rule = body.checked()?;
-    match state.store.save_rule(&rule, keyword_bytes(&rule), &actor).await? {
+    let schedule = schedule.map(|schedule| scheduled(&state, &rule, schedule)).transpose()?;
+    let due = |before: Option<&Schedule>, now| schedule.as_ref().and_then(|one| one.due(before, now));
+    let new = schedule.as_ref().map(|one| (&one.new, &due as DueNext<'_>));
+    match state.store.save_rule_with(&rule, keyword_bytes(&rule), new, &actor).await? {
         RuleChange::Saved => {
             tracing::info!(rule_id = rule.id, agent_id = %rule.agent_id, "rule saved");
             Ok(Json(Saved { status: "ok", rule_id: rule.id }))
@@ -234,6 +244,21 @@ impl SaveRule {
         validate(&rule).map_err(|errors| rule_problem(&errors))?;
         Ok(rule)
     }
+}
+
+/// The schedule of a rule that time fires.
+fn scheduled(state: &HttpState, rule: &Rule, schedule: RuleSchedule) -> Result<Checked, Problem> {
+    if rule.kind != RuleKind::Scheduled {
+        let message = "goes with `rule_type` scheduled only; leave it out";
+        return Err(Problem::unprocessable("rule_schedule_misplaced", format!("`schedule` {message}."))
+            .with_field("schedule", message));
+    }
+    let text = rule.reply_text.clone();
+    let action = match rule.action {
+        RuleAction::ReplyText => ScheduleAction::Text { text, template: None },
+        _ => ScheduleAction::AskAgent { text },
+    };
+    schedule.checked(state, &rule.id, &rule.agent_id, action, rule.enabled)
 }
 
 fn misplaced_pattern(message: &str) -> Problem {
