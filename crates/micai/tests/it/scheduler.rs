@@ -29,6 +29,11 @@ impl Stage {
     }
 }
 
+/// The number of a phone, as the business knows it.
+fn number(stage: &Stage, phone: &str) -> String {
+    stage.simulator.phone(phone).unwrap().phone
+}
+
 /// A phone whose window is open.
 async fn open_window(stage: &Stage, name: &str) -> String {
     let phone = stage.phone(name, PhoneKind::Phone);
@@ -43,11 +48,11 @@ async fn a_row_of_an_existing_client_is_taken_as_it_is_and_repeats_without_a_flo
     let ana = open_window(&stage, "Ana").await;
     let first = stage.now() + SignedDuration::from_mins(10);
     let row = json!({
-        "id": 7, "wa_id": ana, "agent_id": "default-agent", "message_text": "Drink water.", "template_name": null,
+        "id": 7, "wa_id": number(&stage, &ana), "agent_id": "default-agent", "message_text": "Drink water.", "template_name": null,
         "interval_minutes": 30, "next_run_at": first, "enabled": true,
     });
     let made = stage.schedule(row.clone()).await;
-    assert_eq!((made["id"].as_str(), made["wa_id"].as_str()), (Some("7"), Some(ana.as_str())));
+    assert_eq!((made["id"].as_str(), made["wa_id"].as_str()), (Some("7"), Some(number(&stage, &ana).as_str())));
     assert_eq!((&made["interval_minutes"], &made["state"]), (&json!(30), &json!("active")));
     stage.advance(10 * 60 - 1);
     stage.settle().await;
@@ -87,8 +92,7 @@ async fn nine_in_the_morning_stays_nine_in_the_morning_across_both_changes_of_th
     const ZONE: &str = "Europe/Berlin";
     let stage = Stage::open().await;
     let ana = stage.phone("Ana", PhoneKind::Phone);
-    let body =
-        json!({ "id": "nine", "wa_id": ana, "message_text": "Good morning.", "cron": "0 9 * * *", "zone": ZONE });
+    let body = json!({ "id": "nine", "wa_id": number(&stage, &ana), "message_text": "Good morning.", "cron": "0 9 * * *", "zone": ZONE });
     stage.schedule(body).await;
     let mut times = 0;
     for change in changes(ZONE, stage.now()) {
@@ -115,7 +119,7 @@ async fn somebody_who_never_wrote_is_held_for_and_who_wants_nothing_is_left_alon
     let stage = Stage::open().await;
     let [bo, cy] = ["Bo", "Cy"].map(|name| stage.phone(name, PhoneKind::Phone));
     let at = stage.now() + SignedDuration::from_secs(5);
-    let body = |id: &str, to: &str| json!({ "id": id, "wa_id": to, "message_text": "News.", "next_run_at": at });
+    let body = |id: &str, to: &str| json!({ "id": id, "wa_id": number(&stage, to), "message_text": "News.", "next_run_at": at });
     stage.schedule(body("bo", &bo)).await;
     let stranger = stage.get("/admin/schedules/bo/preview?count=3").await;
     assert_eq!(stranger["items"].as_array().unwrap().len(), 1);
@@ -148,7 +152,7 @@ async fn the_agent_is_asked_and_needs_no_invocation() {
     stage.replies(&ana, 1).await;
     let at = stage.now() + SignedDuration::from_secs(60);
     let body = json!({
-        "id": "tips", "wa_id": ana, "message_text": "tip of the day", "ask_agent": true, "next_run_at": at,
+        "id": "tips", "wa_id": number(&stage, &ana), "message_text": "tip of the day", "ask_agent": true, "next_run_at": at,
         "interval_minutes": 60, "count": 2,
     });
     stage.schedule(body).await;
@@ -177,8 +181,7 @@ async fn the_agent_is_asked_and_needs_no_invocation() {
 async fn an_operator_pauses_runs_changes_and_deletes_and_all_of_it_is_told() {
     let stage = Stage::open().await;
     let ana = open_window(&stage, "Ana").await;
-    let body =
-        |text: &str, cron: &str| json!({ "wa_id": ana, "message_text": text, "cron": cron, "zone": "Asia/Kolkata" });
+    let body = |text: &str, cron: &str| json!({ "wa_id": number(&stage, &ana), "message_text": text, "cron": cron, "zone": "Asia/Kolkata" });
     let made = stage.schedule(body("One.", "*/10 * * * *")).await;
     let id = made["schedule_id"].as_str().unwrap().to_owned();
     assert_eq!(made["id"], json!(id), "without an id of the operator's own it is the platform's");
@@ -266,8 +269,7 @@ async fn a_rule_that_time_fires_has_a_schedule_that_lives_and_dies_with_it() {
             "enabled": enabled, "schedule": schedule,
         })
     };
-    let each_hour =
-        json!({ "wa_id": ana, "interval_minutes": 60, "next_run_at": stage.now() + SignedDuration::from_mins(1) });
+    let each_hour = json!({ "wa_id": number(&stage, &ana), "interval_minutes": 60, "next_run_at": stage.now() + SignedDuration::from_mins(1) });
     stage.admin(Method::POST, "/admin/rules", Some(rule(true, each_hour.clone()))).await;
     stage.advance(60);
     assert_eq!(stage.replies(&ana, 2).await[1], "Stretch.");
@@ -276,7 +278,8 @@ async fn a_rule_that_time_fires_has_a_schedule_that_lives_and_dies_with_it() {
     assert_eq!((&of_rule[0]["maker"], &of_rule[0]["agent_id"]), (&json!("rule"), &json!("coach")));
     stage.admin(Method::POST, "/admin/rules", Some(rule(false, each_hour))).await;
     assert_eq!(listed().await[0]["state"], "paused");
-    let (_, wrong) = stage.refused("/admin/rules", rule(true, json!({ "wa_id": ana, "cron": "x" }))).await;
+    let (_, wrong) =
+        stage.refused("/admin/rules", rule(true, json!({ "wa_id": number(&stage, &ana), "cron": "x" }))).await;
     assert_eq!(wrong["errors"][0]["field"], "schedule.cron");
     stage.admin(Method::DELETE, "/admin/rules/daily", None).await;
     assert_eq!(listed().await, json!([]));
@@ -288,7 +291,9 @@ async fn what_another_process_schedules_is_seen_within_a_second() {
     let stage = Stage::open().await;
     let ana = open_window(&stage, "Ana").await;
     let at = stage.now() + SignedDuration::from_secs(100);
-    stage.schedule(json!({ "id": "late", "wa_id": ana, "message_text": "Later.", "next_run_at": at })).await;
+    stage
+        .schedule(json!({ "id": "late", "wa_id": number(&stage, &ana), "message_text": "Later.", "next_run_at": at }))
+        .await;
     // Somebody else's hand moves it: nobody here is told.
     let due = stage.now().as_microsecond() + 1_000_000;
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(stage.database_path());

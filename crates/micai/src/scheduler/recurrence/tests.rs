@@ -1,6 +1,6 @@
 //! What calendars say: by hand, by properties, and beside a second implementation.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use jiff::tz::TimeZoneDatabase;
 use proptest::prelude::*;
@@ -164,6 +164,25 @@ fn zones_are_compiled_in_where_the_system_has_none() {
     for name in ["Australia/Lord_Howe", "Africa/Casablanca", "Pacific/Chatham", "Africa/Cairo", "Asia/Kolkata", "UTC"] {
         assert!(bundled.get(name).is_ok(), "{name}");
     }
+}
+
+/// Written by `tests/data/recurrence.py` with dateutil and zoneinfo: thousands of rules around changes of the clocks in odd zones.
+const SECOND_OPINION: &str = include_str!("../../../tests/data/recurrence.tsv");
+
+#[test]
+fn a_second_implementation_agrees() {
+    let mut differences = Vec::new();
+    for line in SECOND_OPINION.lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [kind, zone, start, rule, after, expected @ ..] = fields.as_slice() else { panic!("{line}") };
+        let recurrence = if *kind == "cron" { cron(rule) } else { rrule(rule) };
+        let found = calendar(recurrence, zone, start).preview(at(after), expected.len());
+        if found.iter().map(ToString::to_string).ne(expected.iter().copied()) {
+            differences.push(format!("{line}\n  here: {found:?}"));
+        }
+    }
+    let shown = differences.iter().take(10).cloned().collect::<Vec<_>>().join("\n");
+    assert!(differences.is_empty(), "{} of {}:\n{shown}", differences.len(), SECOND_OPINION.lines().count());
 }
 
 const ZONES: [&str; 8] = [

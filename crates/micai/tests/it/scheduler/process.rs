@@ -23,7 +23,8 @@ async fn dies_after(point: &str, ask_agent: bool) {
     .await
     .unwrap();
     let spec = PhoneSpec { name: Some("Ana".into()), kind: Some(PhoneKind::Phone), ..PhoneSpec::default() };
-    let ana = simulator.add_phone(spec).unwrap().id;
+    let ana = simulator.add_phone(spec).unwrap();
+    let (number, ana) = (ana.phone, ana.id);
     let heard = || simulator.chat(&ana).unwrap().iter().filter(|bubble| bubble.author == Author::Business).count();
     let until = async |what: &str, holds: &dyn Fn() -> bool| {
         let begun = Instant::now();
@@ -39,7 +40,7 @@ async fn dies_after(point: &str, ask_agent: bool) {
     until("Ana is answered", &|| heard() == 1).await;
     tokio::time::timeout(PATIENCE, simulator.wait_idle()).await.expect("webhooks are acknowledged");
     let body = json!({
-        "wa_id": ana, "message_text": "hello", "ask_agent": ask_agent, "interval_minutes": 600, "next_run_at": "2026-01-01T00:00:00Z",
+        "wa_id": number, "message_text": "hello", "ask_agent": ask_agent, "interval_minutes": 600, "next_run_at": "2026-01-01T00:00:00Z",
     });
     let call = reqwest::Client::new()
         .post(format!("http://{}/admin/schedules", dying.address))
