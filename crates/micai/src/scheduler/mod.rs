@@ -52,6 +52,7 @@ pub async fn run(store: Store, queue: Arc<dyn WakeQueue>, clock: SharedClock, st
 /// Attends to all that is due. Gives the instant at which to look again.
 pub async fn step(store: &Store, queue: &dyn WakeQueue, clock: &SharedClock) -> Result<Timestamp, StoreError> {
     loop {
+        let asked_at = clock.now();
         let fired = store.fire_due(firing).await?;
         if fired.schedules > 0 {
             crate::crash::point("fired");
@@ -59,10 +60,10 @@ pub async fn step(store: &Store, queue: &dyn WakeQueue, clock: &SharedClock) -> 
             tracing::debug!(schedules = fired.schedules, messages = fired.sends.len(), "schedules were due");
             continue;
         }
-        let now = clock.now();
-        let look_at = now + SignedDuration::from_secs(LOOK_SECONDS);
+        let look_at = asked_at + SignedDuration::from_secs(LOOK_SECONDS);
         return Ok(match store.next_schedule_at().await? {
-            Some(at) if at <= now => now + SignedDuration::from_millis(PAUSE_MILLISECONDS),
+            // It was due and is not ours: somebody else has it in hand.
+            Some(at) if at <= asked_at => asked_at + SignedDuration::from_millis(PAUSE_MILLISECONDS),
             Some(at) => at.min(look_at),
             None => look_at,
         });
