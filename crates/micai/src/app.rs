@@ -1,5 +1,7 @@
 //! The platform put together: which parts a process runs, from the settings to running tasks and back to silence.
 
+mod tools;
+
 use std::fs::File;
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -125,7 +127,7 @@ impl App {
         let api = Arc::new(open_api(config)?);
         let sync = app.start_templates(config, roles, &clock, &api).await?;
         let gate = Arc::new(Gate::new(config.require_invoke_prefix, &config.invoke_prefixes));
-        let tools = Arc::new(Tools::new());
+        let tools = Arc::new(tools::open(config, &clock)?);
         if roles.worker {
             let words = Words { gate: gate.clone(), consent: consent.clone() };
             app.start_worker(config, &clock, ids, words, tools.clone());

@@ -68,6 +68,8 @@ pub struct Config {
     pub unknown_send_deadline_seconds: u64,
     pub prices_file: Option<PathBuf>,
 
+    pub tools: ToolConfig,
+
     pub admin_api_key: Option<SecretString>,
     pub page_rows_max: usize,
 
@@ -89,6 +91,25 @@ pub struct Config {
 
     /// What `micai config` prints: one line a key, in the order of `config.default.toml`.
     entries: Vec<Entry>,
+}
+
+/// What tools reach.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the comments of config.default.toml are the documentation of each key")]
+pub struct ToolConfig {
+    pub weather_forecast_url: Url,
+    pub weather_geocoding_url: Url,
+    pub outbound_private_hosts: Vec<String>,
+}
+
+impl ToolConfig {
+    fn read(from: &mut Reader) -> Result<Self, ConfigErrors> {
+        Ok(Self {
+            weather_forecast_url: from.open_key("weather_forecast_url", parse::service_url)?,
+            weather_geocoding_url: from.open_key("weather_geocoding_url", parse::service_url)?,
+            outbound_private_hosts: from.open_key("outbound_private_hosts", parse::hosts)?,
+        })
+    }
 }
 
 /// Where the process runs.
@@ -226,6 +247,8 @@ impl Config {
             unknown_send_deadline_seconds: from
                 .open_key("unknown_send_deadline_seconds", parse::whole(1..=86_400, "seconds"))?,
             prices_file: from.open_key("prices_file", parse::optional_path)?,
+
+            tools: ToolConfig::read(from)?,
 
             admin_api_key: from.secret_key("admin_api_key", parse::optional_secret)?,
             page_rows_max: from.open_key("page_rows_max", parse::whole(1..=1_000, "rows"))?,

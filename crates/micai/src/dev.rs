@@ -68,7 +68,7 @@ fn greet(platform: &str, chat: &str, admin_key: &str) {
     // A key of the operator's own is a secret; the well-known one is there to be used.
     let admin_key = if admin_key == DEV_ADMIN_API_KEY { admin_key } else { "your own" };
     println!(
-        "ready\n\n  chat      {chat}\n            write \"michael: weather please\"\n  platform  {platform}\n            \
+        "ready\n\n  chat      {chat}\n            write \"michael: weather in Lisbon\"\n  platform  {platform}\n            \
          reference at {platform}/docs, x-admin-key: {admin_key}\n\nCtrl-C stops."
     );
 }
@@ -100,11 +100,15 @@ fn sample_rules(agent_id: &AgentId) -> Vec<Rule> {
         reply_text: reply_text.to_owned(),
     };
     vec![
-        rule(
-            "sample-weather",
-            &["weather", "forecast"],
-            "Sunny, 24 °C. (A sample rule said this: no forecast was asked.)",
-        ),
+        // Says so where no place is named; the weather itself comes from the tool.
+        Rule {
+            action: RuleAction::CallWeather,
+            ..rule(
+                "sample-weather",
+                &["weather", "forecast"],
+                "For which place? Just write its name, or ask at once: \"michael: weather in Lisbon\".",
+            )
+        },
         rule("sample-hours", &["hours", "open", "opening"], "We are open Monday to Friday, 9:00 to 17:00."),
         rule("sample-greeting", &["hello", "hi", "hey"], "Hello! Ask me about the weather or our opening hours."),
     ]

@@ -96,10 +96,11 @@ fn answered(question: &Question, spoken: &Spoken<'_>) -> Wish {
 }
 
 async fn by_tool(spoken: &Spoken<'_>, wish: Wish, desk: &mut Desk<'_>) -> Answer {
-    let decision = Decision::Tool { tool: wish.tool.as_str().to_owned() };
+    let tool = wish.tool;
+    let decision = Decision::Tool { tool: tool.as_str().to_owned() };
     match called(spoken, wish, desk).await {
         Ok((reply, effects)) => Answer { decision, reply, effects },
-        Err(error) => Answer::saying(decision, excuse(&error).to_owned()),
+        Err(error) => Answer::saying(decision, excuse(tool, &error).to_owned()),
     }
 }
 
@@ -110,6 +111,7 @@ async fn by_rule(spoken: &Spoken<'_>, found: &Match, desk: &mut Desk<'_>) -> Ans
         RuleAction::ReplyText => Answer::saying(decision, own_words.to_owned()),
         RuleAction::CallWeather => {
             let wish = weather::of_rule(&normalise(spoken.said()));
+            let tool = wish.tool;
             let names_place = wish.arguments["place"].is_string();
             match called(spoken, wish, desk).await {
                 // The rule's own words ask where.
@@ -118,7 +120,7 @@ async fn by_rule(spoken: &Spoken<'_>, found: &Match, desk: &mut Desk<'_>) -> Ans
                 }
                 Ok((reply, effects)) => Answer { decision, reply, effects },
                 Err(ToolError::NotAllowed) if !own_words.is_empty() => Answer::saying(decision, own_words.to_owned()),
-                Err(error) => Answer::saying(decision, excuse(&error).to_owned()),
+                Err(error) => Answer::saying(decision, excuse(tool, &error).to_owned()),
             }
         }
     }
@@ -138,8 +140,11 @@ async fn called(
 }
 
 /// What is said where a tool gave nothing.
-fn excuse(error: &ToolError) -> &'static str {
+fn excuse(tool: ToolName, error: &ToolError) -> &'static str {
     match error {
+        ToolError::Failed(_) | ToolError::TimedOut if tool == ToolName::GetWeather => {
+            "I cannot reach the weather service at the moment. Please try again in a few minutes."
+        }
         ToolError::NotAllowed | ToolError::Unknown => "I am not set up to do that.",
         ToolError::BadArguments(_) => "I did not understand that. Could you say it in other words?",
         ToolError::TooManyCalls => "That was a lot at once. Please ask me the rest again.",

@@ -17,6 +17,8 @@ use super::{AppEnv, DatabaseUrl, LogFormat};
 pub(super) type Parsed<T> = Result<T, String>;
 
 const PREFIX_CHARS_MAX: usize = 64;
+/// Hosts of a list.
+const HOSTS_MAX: usize = 32;
 const PREFIXES_MAX: usize = 32;
 const REDIS_PREFIX_CHARS_MAX: usize = 64;
 const APP_SECRETS_MAX: usize = 4;
@@ -110,6 +112,30 @@ pub(super) fn api_url(text: &str) -> Parsed<Url> {
             Err(format!("{}; the version goes into whatsapp_api_version", wrong()))
         }
         _ => Err(wrong()),
+    }
+}
+
+/// Scheme and host of a service.
+pub(super) fn service_url(text: &str) -> Parsed<Url> {
+    api_url(text).map_err(|_| "it must be scheme and host only, such as https://api.open-meteo.com".to_owned())
+}
+
+/// Hosts with or without a port, with a comma between; empty means "none".
+pub(super) fn hosts(text: &str) -> Parsed<Vec<String>> {
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let hosts: Vec<String> = text.split(',').map(|host| host.trim().to_owned()).collect();
+    // A whole address would never be found again.
+    let is_host = |host: &String| {
+        let url = Url::parse(&format!("http://{host}/")).ok();
+        url.is_some_and(|url| url.path() == "/" && url.username().is_empty() && url.query().is_none())
+    };
+    match hosts.len() <= HOSTS_MAX && hosts.iter().all(is_host) {
+        true => Ok(hosts),
+        false => Err(format!(
+            "it must be at most {HOSTS_MAX} hosts, with or without a port, such as weather.internal,127.0.0.1:8080"
+        )),
     }
 }
 

@@ -61,12 +61,14 @@ fn open_routes() -> OpenApiRouter<HttpState> {
 fn admin_routes() -> OpenApiRouter<HttpState> {
     use admin::{
         agents, alerts, audit, bind, budgets, contacts, conversations, letters, messages, outbound, pauses, rules,
-        schedules, spend, templates, try_agent,
+        schedules, spend, templates, tools, try_agent,
     };
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::read, agents::update, agents::delete))
         .routes(routes!(try_agent::try_agent))
+        .routes(routes!(tools::list))
+        .routes(routes!(tools::of_agent))
         .routes(routes!(rules::list, rules::save))
         .routes(routes!(rules::read, rules::delete))
         .routes(routes!(schedules::list, schedules::create))

@@ -34,6 +34,7 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
         (name = "health", description = "Probes."),
         (name = "webhook", description = "What WhatsApp calls."),
         (name = "agents", description = "Who answers."),
+        (name = "tools", description = "What agents can do beside talking, and which of them may."),
         (name = "rules", description = "What a message must say for an agent to give a certain answer."),
         (name = "schedules", description = "What is said to people at a time, once or again and again."),
         (name = "conversations", description = "Who wrote what, and what became of it."),

@@ -76,7 +76,7 @@ pub use schedule_lists::{ListedSchedule, ScheduleFilter};
 pub use schedule_writes::{DueNext, RunSchedule, SaveSchedule, SavedSchedule, ScheduleKey};
 pub use spend::{AllowanceView, SPEND_GROUPS_MAX, SpendGroup, SpendView};
 pub use templates::{SyncChanges, SyncTicket, TemplateFilter, TemplateRow, TemplateSyncState};
-pub use tools::DenialView;
+pub use tools::Denials;
 pub use unknown::OVERDUE_SENDS_MAX;
 
 use crate::clock::SharedClock;

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
 use serde_json::json;
 use sqlx::types::Json;
 
@@ -12,19 +11,20 @@ use super::Store;
 use super::audit;
 use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
+use crate::domain::agent::AgentId;
 use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::question::OpenQuestion;
 use crate::domain::tool::ToolDenial;
 use crate::domain::turn::{Effect, FinishedTurn};
 use crate::ids::{ConversationId, Ids};
 
+/// Tools that are listed; there are a handful.
+const DENIED_TOOLS_MAX: i64 = 100;
+
 /// How often an agent's calls of one tool were refused because it does not list it.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub struct DenialView {
-    /// The agent.
-    pub agent_id: String,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denials {
     /// What was called.
-    #[schema(example = "get_weather")]
     pub tool: String,
     /// How often.
     pub times: i64,
@@ -33,26 +33,17 @@ pub struct DenialView {
 }
 
 impl Store {
-    /// At most `limit` counters behind an agent's and a tool's name, by those.
-    pub async fn tool_denials(&self, after: (&str, &str), limit: i64) -> Result<Vec<DenialView>, StoreError> {
+    /// The calls that an agent was refused, by tool: at most one row for each tool there ever was.
+    pub async fn tool_denials(&self, agent_id: &AgentId) -> Result<Vec<Denials>, StoreError> {
         let rows: Vec<DenialColumns> = read!(&self.db, |pool, D| {
-            sqlx::query_as(
-                "SELECT agent_id, tool, times, last_at FROM tool_denials WHERE (agent_id, tool) > ($1, $2)
-                 ORDER BY agent_id, tool LIMIT $3",
-            )
-            .bind(after.0)
-            .bind(after.1)
-            .bind(limit)
-            .fetch_all(pool)
-            .await?
+            sqlx::query_as("SELECT tool, times, last_at FROM tool_denials WHERE agent_id = $1 ORDER BY tool LIMIT $2")
+                .bind(agent_id.as_str())
+                .bind(DENIED_TOOLS_MAX)
+                .fetch_all(pool)
+                .await?
         });
-        let view = |row: DenialColumns| DenialView {
-            agent_id: row.agent_id,
-            tool: row.tool,
-            times: row.times,
-            last_at: row.last_at.0,
-        };
-        Ok(rows.into_iter().map(view).collect())
+        let read = |row: DenialColumns| Denials { tool: row.tool, times: row.times, last_at: row.last_at.0 };
+        Ok(rows.into_iter().map(read).collect())
     }
 }
 
@@ -105,4 +96,4 @@ pub(super) async fn note_denials(tx: &mut Tx, ids: &Ids, turn: &FinishedTurn) ->
     audit::record_all(tx, ids, &Actor::Platform, &entries, turn.finished_at).await
 }
 
-row! { struct DenialColumns { agent_id: String, tool: String, times: i64, last_at: Ts } }
+row! { struct DenialColumns { tool: String, times: i64, last_at: Ts } }

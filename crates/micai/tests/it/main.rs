@@ -27,4 +27,5 @@ mod sender;
 mod shared;
 mod store;
 mod templates;
+mod tools;
 mod turn;

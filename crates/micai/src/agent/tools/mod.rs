@@ -23,21 +23,32 @@ use crate::domain::tool::{
     TURN_SECONDS_MAX, ToolDenial, ToolFate, ToolName, ToolTrace, called,
 };
 use crate::domain::turn::Effect;
+use crate::weather::Weather;
 pub use table::{Definition, Reach, definition};
 
 /// What tools reach beside the turn: the edges of the network. Shared by all turns.
-pub struct Tools {}
+pub struct Tools {
+    weather: Weather,
+}
 
 impl Tools {
     /// With these edges.
-    pub fn new() -> Self {
-        Self {}
+    pub fn new(weather: Weather) -> Self {
+        Self { weather }
     }
-}
 
-impl Default for Tools {
-    fn default() -> Self {
-        Self::new()
+    /// Tools that reach nothing.
+    #[cfg(test)]
+    #[allow(clippy::unwrap_used, reason = "only in tests")]
+    pub fn nowhere() -> std::sync::Arc<Self> {
+        use crate::weather::WeatherConfig;
+        static NOWHERE: std::sync::LazyLock<std::sync::Arc<Tools>> = std::sync::LazyLock::new(|| {
+            let url: url::Url = "https://weather.invalid".parse().unwrap();
+            let config = WeatherConfig { forecast_url: url.clone(), geocoding_url: url, private_hosts: Vec::new() };
+            let clock = std::sync::Arc::new(crate::clock::SystemClock);
+            std::sync::Arc::new(Tools::new(Weather::new(config, clock).unwrap()))
+        });
+        NOWHERE.clone()
     }
 }
 

@@ -101,7 +101,7 @@ fn arguments_are_held_to_their_schema() {
 
 #[tokio::test]
 async fn what_an_agent_does_not_list_does_not_run_and_is_written_down() {
-    let (tools, message) = (Tools::new(), message());
+    let (tools, message) = (Tools::nowhere(), message());
     let nothing = agent(&[]);
     let mut desk = Desk::new(&tools, &nothing, None, None, now());
     for (place, tool) in ToolName::ALL.iter().enumerate() {
@@ -119,7 +119,7 @@ async fn what_an_agent_does_not_list_does_not_run_and_is_written_down() {
 
 #[tokio::test]
 async fn a_turn_makes_so_many_calls_and_their_arguments_have_bounds() {
-    let (tools, message) = (Tools::new(), message());
+    let (tools, message) = (Tools::nowhere(), message());
     let everything = agent(ToolName::ALL);
     let mut desk = Desk::new(&tools, &everything, None, None, now());
     let refused = desk.call(&message, "get_weather", &json!({"place": "x".repeat(9_000)})).await;

@@ -39,7 +39,7 @@ fn message(ids: &Ids, id: &str, text: &str) -> PendingMessage {
 }
 
 fn turn(agent: &CompiledAgent, pending: &[PendingMessage], opted_out: bool) -> TurnOutcome {
-    let (tools, gate, consent) = (Tools::new(), Gate::new(false, &[]), ConsentWords::built_in().unwrap());
+    let (tools, gate, consent) = (Tools::nowhere(), Gate::new(false, &[]), ConsentWords::built_in().unwrap());
     let input = TurnInput {
         agent,
         gate: &gate,

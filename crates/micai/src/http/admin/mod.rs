@@ -19,4 +19,5 @@ pub(super) mod schedules;
 pub(super) mod spend;
 mod template_use;
 pub(super) mod templates;
+pub(super) mod tools;
 pub(super) mod try_agent;

@@ -57,6 +57,8 @@ async fn it_lists_every_route_with_its_answers() {
         ("PUT", "/admin/agents/{id}"),
         ("DELETE", "/admin/agents/{id}"),
         ("POST", "/admin/agents/{id}/try"),
+        ("GET", "/admin/tools"),
+        ("GET", "/admin/agents/{id}/tools"),
         ("GET", "/admin/rules"),
         ("POST", "/admin/rules"),
         ("GET", "/admin/rules/{id}"),

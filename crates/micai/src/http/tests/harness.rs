@@ -110,7 +110,7 @@ impl Platform {
             admin_api_key: Some(SecretString::from(ADMIN_KEY)),
             gate: Arc::new(Gate::new(true, &["michael:".to_owned(), "/ask".to_owned()])),
             consent: Arc::new(ConsentWords::built_in().unwrap()),
-            tools: Arc::default(),
+            tools: crate::agent::tools::Tools::nowhere(),
             default_phone_number_id: "unset".to_owned(),
             page_rows_max: PAGE_ROWS_MAX,
             webhook_body_bytes_max: WEBHOOK_BODY_BYTES_MAX,

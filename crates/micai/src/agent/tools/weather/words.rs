@@ -122,6 +122,8 @@ const NO_PLACE: &[&str] = &[
 ];
 /// What stands before a place.
 const BEFORE_PLACE: &[&str] = &["in", "at", "for", "near", "around"];
+/// What may begin or link the name of a place.
+const ARTICLES: &[&str] = &["a", "the", "of"];
 /// Characters of a place; the tool takes no more.
 const PLACE_CHARACTERS_MAX: usize = 100;
 
@@ -177,12 +179,13 @@ fn place_of(words: &[&str]) -> Option<String> {
     let words: Vec<&str> = words.iter().copied().filter(|word| !is_aside(word)).collect();
     let begins = words.iter().rposition(|word| is_in(BEFORE_PLACE, word)).map_or(0, |at| at + 1);
     let mut words = words.get(begins..).filter(|rest| !rest.is_empty()).unwrap_or(&words);
-    // "... in Lisbon, what is it like": what follows the comma is no part of the place, unless it is where the place lies.
-    if let Some(end) = words.iter().position(|word| is_in(BEGINNINGS, word) && !is_in(&["the", "a", "la", "los"], word))
-    {
+    // "in Lisbon, what is it like": a question that follows is no part of the place.
+    let goes_on = |word: &&str| is_in(BEGINNINGS, word) && !is_in(ARTICLES, word);
+    if let Some(end) = words.iter().position(goes_on).filter(|end| *end > 0) {
         words = &words[..end];
     }
-    let is_place = words.iter().any(|word| !is_in(NO_PLACE, word) && !is_in(WEATHER, word));
+    let says_nothing = |word: &&str| is_in(NO_PLACE, word) || is_in(WEATHER, word) || is_in(BEGINNINGS, word);
+    let is_place = !words.iter().all(says_nothing);
     // A span of time: "in 3 days".
     let is_span = words.first().is_some_and(|word| word.starts_with(|letter: char| letter.is_ascii_digit()))
         && words.get(1).is_some_and(|word| is_in(NO_PLACE, word));
@@ -272,6 +275,9 @@ mod tests {
             ("lisbon", Some("lisbon")),
             ("in lisbon please", Some("lisbon")),
             ("tomorrow in lisbon", Some("lisbon")),
+            ("can tho", Some("can tho")),
+            ("the isle of man", Some("the isle of man")),
+            ("what is it like", None),
             ("here", None),
             ("🤷", None),
         ] {
