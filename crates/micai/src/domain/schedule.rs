@@ -401,6 +401,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn chance_spreads_within_its_bound_and_always_alike() {
+        let ids = crate::ids::Ids::seeded(1);
+        let due_at = Timestamp::from_second(1_790_000_000).unwrap();
+        let timing = Timing { jitter_seconds: 60, ..Timing::once(due_at, "UTC") };
+        let late: Vec<i64> = (0..1_000)
+            .map(|_| {
+                let id = ids.schedule(due_at);
+                let run_at = Schedule::run_at(id, &timing, due_at);
+                assert_eq!(run_at, Schedule::run_at(id, &timing, due_at));
+                run_at.duration_since(due_at).as_millis().try_into().unwrap()
+            })
+            .collect();
+        assert!(late.iter().all(|late| (0..=60_000).contains(late)));
+        assert!(late.iter().any(|late| *late < 6_000) && late.iter().any(|late| *late > 54_000), "{late:?}");
+        assert_eq!(Schedule::run_at(ids.schedule(due_at), &Timing::once(due_at, "UTC"), due_at), due_at);
+    }
+
+    #[test]
     fn what_is_stored_reads_back() {
         for (value, text) in [
             (Recurrence::Once, json!({ "kind": "once" })),

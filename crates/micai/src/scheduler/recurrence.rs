@@ -188,7 +188,12 @@ fn bounds(timing: &Timing) -> Vec<TimingFault> {
     if let Recurrence::Every { minutes } = timing.recurrence {
         check("interval_minutes", minutes, 1, INTERVAL_MINUTES_MAX);
     }
-    check("jitter_seconds", timing.jitter_seconds, 0, JITTER_SECONDS_MAX);
+    // Within an interval: else an occurrence would be looked at when the next one is due as well, and be left out for it.
+    let jitter_seconds_max = match timing.recurrence {
+        Recurrence::Every { minutes } if minutes > 0 => JITTER_SECONDS_MAX.min(minutes.saturating_mul(60) - 1),
+        _ => JITTER_SECONDS_MAX,
+    };
+    check("jitter_seconds", timing.jitter_seconds, 0, jitter_seconds_max);
     if let Some(count) = timing.count {
         check("count", count, 1, COUNT_MAX);
     }

@@ -17,7 +17,7 @@ use crate::domain::schedule::{Firing, Schedule};
 use crate::ids::ConversationId;
 
 /// Schedules of one batch.
-const BATCH_ROWS_MAX: i64 = 500;
+const BATCH_ROWS_MAX: i64 = 1_000;
 /// Schedules that are looked at to choose a batch from: above what one person may have, so that nobody fills it alone.
 const WINDOW_ROWS_MAX: i64 = 4_000;
 /// Schedules that are cleared away in one commit.
@@ -125,19 +125,26 @@ pub(super) type Addresses = HashMap<Uuid, Vec<Address>>;
 
 /// Takes a batch: each person's first before anybody's second. What another process has in hand is left out.
 async fn claim(tx: &mut Tx, now: Timestamp) -> Result<Vec<DueRow>, StoreError> {
-    let lock = match tx {
-        Tx::Pg(..) => " FOR UPDATE OF s SKIP LOCKED",
-        Tx::Lite(_) => "",
-    };
     let columns = schedules::COLUMNS.split(',').map(|column| format!("s.{}", column.trim())).collect::<Vec<_>>();
+    let found = match tx {
+        // Row after row in turn, so that those in other hands are passed over and the last ones are not even looked at. Said so that
+        // only the primary key fits: all that is due is no way to a row.
+        Tx::Pg(..) => format!(
+            "(SELECT id FROM ranked ORDER BY place, next_run_at, id) r CROSS JOIN LATERAL
+                 (SELECT * FROM schedules l WHERE l.id = r.id AND coalesce(l.next_run_at, 'infinity') <= $1
+                  FOR UPDATE SKIP LOCKED) s LIMIT {BATCH_ROWS_MAX}"
+        ),
+        Tx::Lite(_) => format!(
+            "(SELECT id FROM ranked ORDER BY place, next_run_at, id LIMIT {BATCH_ROWS_MAX}) r CROSS JOIN schedules s
+             WHERE s.id = r.id"
+        ),
+    };
     let sql = format!(
         "WITH due AS (SELECT id, contact_id, next_run_at FROM schedules
                       WHERE next_run_at IS NOT NULL AND next_run_at <= $1 ORDER BY next_run_at, id LIMIT {WINDOW_ROWS_MAX}),
               ranked AS (SELECT id, next_run_at,
                              row_number() OVER (PARTITION BY contact_id ORDER BY next_run_at, id) AS place FROM due)
-         SELECT {} FROM ranked r JOIN schedules s ON s.id = r.id
-         WHERE s.next_run_at IS NOT NULL AND s.next_run_at <= $1
-         ORDER BY r.place, r.next_run_at, r.id LIMIT {BATCH_ROWS_MAX}{lock}",
+         SELECT {} FROM {found}",
         columns.join(", ")
     );
     let rows: Vec<ScheduleColumns> = on!(&mut *tx, |connection, D| {

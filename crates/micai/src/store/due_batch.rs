@@ -10,8 +10,10 @@ use super::error::StoreError;
 use super::script::{Cell, Kind, Rows, Script};
 use crate::domain::contact::Address;
 use crate::domain::inbound::{InboundState, MessageNature};
-use crate::domain::outbound::{MessageBody, SendState};
-use crate::domain::schedule::{Firing, Schedule, ScheduleAction, ScheduleOutcome, ScheduleState, schedule_key};
+use crate::domain::outbound::{MessageBody, SendError, SendState};
+use crate::domain::schedule::{
+    Firing, MissedPolicy, Schedule, ScheduleAction, ScheduleOutcome, ScheduleState, schedule_key,
+};
 use crate::ids::{ConversationId, Ids};
 
 /// Messages of one batch: what schedules make up for may be several each. Keeps statements below SQLite's 32,766 parameters.
@@ -24,6 +26,8 @@ pub(super) struct Batch {
     sends: Vec<NewSend>,
     questions: Vec<NewQuestion>,
     moves: Vec<Move>,
+    /// What is said in place of these, if they still wait for the window.
+    replaced: Vec<(ConversationId, Uuid, Timestamp)>,
 }
 
 struct NewSend {
@@ -62,7 +66,14 @@ struct Move {
 
 impl Batch {
     pub fn new() -> Self {
-        Self { fired: Fired::default(), messages: 0, sends: Vec::new(), questions: Vec::new(), moves: Vec::new() }
+        Self {
+            fired: Fired::default(),
+            messages: 0,
+            sends: Vec::new(),
+            questions: Vec::new(),
+            moves: Vec::new(),
+            replaced: Vec::new(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -94,6 +105,7 @@ impl Batch {
             (Some((reason, sentence)), _) => ScheduleOutcome::skipped(reason, sentence),
             (None, Err(obstacle)) => obstacle,
             (None, Ok((conversation_id, to))) => {
+                self.replace_last(&schedule, now);
                 let mut said = Uuid::nil();
                 for at in &firing.occurrences {
                     said = self.say(ids, &schedule, conversation_id, &to, schedule_key(schedule.id, *at), now)?;
@@ -151,6 +163,17 @@ impl Batch {
         Ok(())
     }
 
+    /// What comes again and again and still waits for the window gives way to what comes now: whoever writes after days gets the
+    /// latest, not all of it. Unless each of them counts.
+    fn replace_last(&mut self, schedule: &Schedule, now: Timestamp) {
+        let each_counts = matches!(schedule.timing.missed, MissedPolicy::All { .. });
+        if let (false, Some(ScheduleOutcome::Queued { conversation_id, outbound_id, .. })) =
+            (each_counts, &schedule.last_outcome)
+        {
+            self.replaced.push((*conversation_id, *outbound_id, now));
+        }
+    }
+
     /// Gives the id of the message, or of the question.
     fn say(
         &mut self,
@@ -192,6 +215,7 @@ impl Batch {
         write_sends(&mut script, &self.sends)?;
         write_questions(&mut script, &self.questions);
         write_moves(&mut script, &self.moves);
+        write_replaced(&mut script, &self.replaced)?;
         script.run(tx).await?;
         let mut fired = self.fired;
         for conversations in [&mut fired.sends, &mut fired.turns] {
@@ -349,4 +373,28 @@ fn write_moves<'a>(script: &mut Script<'a>, moves: &'a [Move]) {
              updated_at = moves.updated_at
          FROM moves WHERE schedules.id = moves.id",
     );
+}
+
+fn write_replaced(script: &mut Script<'_>, replaced: &[(ConversationId, Uuid, Timestamp)]) -> Result<(), StoreError> {
+    const COLUMNS: &[(&str, Kind)] =
+        &[("conversation_id", Kind::Id), ("id", Kind::Id), ("error", Kind::Json), ("replaced_at", Kind::Instant)];
+    let error = SendError {
+        code: None,
+        reason: "replaced".to_owned(),
+        detail: "It still waited when its schedule was due again: the latest takes its place.".to_owned(),
+    };
+    let mut rows = Rows::new("replaced", COLUMNS);
+    for (conversation_id, id, now) in replaced {
+        rows.push([conversation_id.0.into(), (*id).into(), Cell::json(&error)?, (*now).into()]);
+    }
+    let rows = script.batch(rows);
+    script.step(
+        &[rows],
+        // Said so that only the primary key fits: all that is held is no way to a row.
+        "UPDATE outbound_messages SET state = 'cancelled', error = replaced.error, updated_at = replaced.replaced_at
+         FROM replaced
+         WHERE outbound_messages.conversation_id = replaced.conversation_id AND outbound_messages.id = replaced.id
+           AND coalesce(outbound_messages.state, '') = 'held'",
+    );
+    Ok(())
 }

@@ -142,7 +142,12 @@ impl Store {
             contact_id,
             phone_number_id,
             agent_id: new.agent_id.clone(),
-            maker: if new.rule_id.is_some() { ScheduleMaker::Rule } else { ScheduleMaker::Operator },
+            // A person's own stays theirs, whoever mends it.
+            maker: match (&new.rule_id, before) {
+                (Some(_), _) => ScheduleMaker::Rule,
+                (None, Some(before)) if before.maker == ScheduleMaker::Person => ScheduleMaker::Person,
+                (None, _) => ScheduleMaker::Operator,
+            },
             rule_id: new.rule_id.clone(),
             timing: new.timing.clone(),
             action: new.action.clone(),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use simulator::{Author, PhoneKind, PhoneSpec, Simulator, SimulatorConfig};
 use sqlx::ConnectOptions as _;
 
-use crate::harness::{ACCESS_TOKEN, APP_SECRET, GLANCE, PATIENCE, VERIFY_TOKEN, settings, variable};
+use crate::harness::{ACCESS_TOKEN, ADMIN_KEY, APP_SECRET, GLANCE, PATIENCE, VERIFY_TOKEN, settings, variable};
 use crate::postgres::Postgres;
 use crate::process::Process;
 use crate::redis::{Private, Redis};
@@ -103,6 +103,49 @@ async fn an_api_process_wakes_the_workers_of_others_and_webhooks_are_taken_while
     until("Redis is used again", async || readiness(&api).await["queue"]["link"] == "redis").await;
     simulator.say(&ana, "hello again").unwrap();
     until("Ana is answered", async || replies() == 7).await;
+    drop(api);
+    simulator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_process_schedules_another_attends_to_and_a_third_sends() {
+    let Some(redis) = Private::start_if_installed(&[]) else { return };
+    let postgres = Postgres::start().await;
+    let simulator = simulator().await;
+    let installation = Installation {
+        changes: vec![
+            ("database_url", postgres.options().to_url_lossy().to_string()),
+            ("redis_url", redis.url()),
+            ("redis_prefix", Redis::prefix()),
+            ("sweep_interval_seconds", "3600".to_owned()),
+        ],
+        api_url: simulator.url(),
+    };
+    let api = installation.role("api");
+    let _worker = installation.role("worker");
+    let _schedulers = [installation.role("scheduler"), installation.role("scheduler")];
+    simulator.set_webhook(Some(&format!("http://{}/webhook", api.address))).expect("a webhook address");
+    let spec = PhoneSpec { name: Some("Ana".into()), kind: Some(PhoneKind::Phone), ..PhoneSpec::default() };
+    let ana = simulator.add_phone(spec).expect("a phone");
+    let heard = || simulator.chat(&ana.id).unwrap().iter().filter(|bubble| bubble.author == Author::Business).count();
+    simulator.say(&ana.id, "hello").unwrap();
+    until("Ana is answered", async || heard() == 1).await;
+    let body = serde_json::json!({
+        "wa_id": ana.phone, "message_text": "It is time.", "interval_minutes": 600, "next_run_at": "2026-01-01T00:00:00Z",
+    });
+    let call = reqwest::Client::new()
+        .post(format!("http://{}/admin/schedules", api.address))
+        .header("x-admin-key", ADMIN_KEY)
+        .json(&body);
+    assert_eq!(call.send().await.expect("an answer").status(), 201);
+    let begun = Instant::now();
+    until("the schedule has spoken", async || heard() == 2).await;
+    eprintln!("what another process scheduled arrived after {:?}", begun.elapsed());
+    // A round trip through all of them, in which a second one would have had its time.
+    simulator.say(&ana.id, "hello").unwrap();
+    until("Ana is answered again", async || heard() == 3).await;
+    tokio::time::timeout(PATIENCE, simulator.wait_idle()).await.expect("webhooks are acknowledged");
+    assert_eq!(heard(), 3);
     drop(api);
     simulator.stop().await;
 }

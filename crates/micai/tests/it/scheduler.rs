@@ -144,6 +144,37 @@ async fn somebody_who_never_wrote_is_held_for_and_who_wants_nothing_is_left_alon
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_writes_after_a_long_time_gets_the_latest_and_not_all_of_it() {
+    let stage = Stage::open().await;
+    let [bo, cy] = ["Bo", "Cy"].map(|name| stage.phone(name, PhoneKind::Phone));
+    let body = |id: &str, to: &str, missed: &str| {
+        let at = stage.now() + SignedDuration::from_mins(1);
+        json!({
+            "id": id, "wa_id": number(&stage, to), "message_text": "News.", "interval_minutes": 60, "next_run_at": at,
+            "missed": missed,
+        })
+    };
+    stage.schedule(body("latest", &bo, "once")).await;
+    stage.schedule(body("each", &cy, "all")).await;
+    stage.advance(60);
+    for times in 1..=3 {
+        stage.fired("latest", times).await;
+        stage.fired("each", times).await;
+        stage.settle().await;
+        stage.advance(HOUR);
+    }
+    stage.fired("latest", 4).await;
+    stage.fired("each", 4).await;
+    stage.settle().await;
+    assert_eq!((stage.outbound("held").await.len(), stage.outbound("cancelled").await.len()), (5, 3));
+    stage.simulator.say(&bo, "hello").unwrap();
+    stage.replies(&bo, 2).await;
+    stage.simulator.say(&cy, "hello").unwrap();
+    stage.replies(&cy, 5).await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_agent_is_asked_and_needs_no_invocation() {
     let stage = Stage::with(&[("require_invoke_prefix", "true")]).await;
     stage.keyword_rule("tip", "tip of the day", "Rest your eyes.").await;

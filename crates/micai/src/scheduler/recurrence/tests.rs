@@ -153,6 +153,11 @@ fn starts_and_ends_hold() {
     assert_eq!(calendar.first(at("2025-01-01T00:00:00Z")), Some(at("2026-01-02T09:00:00Z")));
     assert_eq!(calendar.preview(at("2025-01-01T00:00:00Z"), 5).len(), 2);
     assert_eq!(calendar.next_after(at("2026-01-03T09:00:00Z")), None);
+    let spread = Timing {
+        jitter_seconds: 60,
+        ..Timing::new(Recurrence::Every { minutes: 1 }, "UTC", at("2026-01-02T09:00:00Z"))
+    };
+    assert!(Calendar::new(&spread).unwrap_err()[0].to_string().contains("between 0 and 59"));
     let once = Calendar::new(&Timing::once(at("2026-01-02T09:00:00Z"), "UTC")).unwrap();
     assert_eq!(once.first(at("2027-01-01T00:00:00Z")), Some(at("2026-01-02T09:00:00Z")));
     assert_eq!(once.next_after(at("2026-01-02T09:00:00Z")), None);
