@@ -54,3 +54,8 @@ ALTER TABLE conversations ADD COLUMN question jsonb;
 
 -- The time zone that a person lives in (IANA), where it is known.
 ALTER TABLE contacts ADD COLUMN zone text;
+
+-- Reminders.
+
+-- By which number a person speaks of a reminder of theirs: it keeps it as long as it lives.
+ALTER TABLE schedules ADD COLUMN number BIGINT;

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::CompiledAgent;
-use super::tools::{Desk, ToolError, weather};
+use super::tools::{Desk, ToolError, reminders, weather};
 use super::triggers::{Gate, Match, MatchedOn, normalise};
 use crate::domain::inbound::{MessageNature, PendingMessage};
 use crate::domain::outbound::{MessageBody, cut, length};
@@ -34,6 +34,11 @@ impl<'a> Spoken<'a> {
     /// Its words as written, without the prefix by which it addresses the agent.
     pub fn said(&self) -> &'a str {
         self.gate.said(self.text)
+    }
+
+    /// It begins with a prefix, whether one is asked for or not.
+    fn is_addressed(&self) -> bool {
+        self.said().len() < self.text.trim().len()
     }
 }
 
@@ -67,30 +72,41 @@ pub(super) async fn answer(agent: &CompiledAgent, spoken: &Spoken<'_>, desk: &mu
         if let Some(found) = agent.triggers.winner(spoken.normalised) {
             return by_rule(spoken, &found, desk).await;
         }
-        if let Some(wish) = plain_wish(agent, spoken) {
+        if let Some(wish) = plain_wish(agent, spoken, desk) {
             return by_tool(spoken, wish, desk).await;
         }
     }
     if spoken.is_awaited
         && let Some(asked) = desk.question.take()
     {
-        return by_tool(spoken, answered(&asked.question, spoken), desk).await;
+        if let Some(wish) = answered(&asked.question, spoken, desk) {
+            return by_tool(spoken, wish, desk).await;
+        }
+        if !spoken.is_invoked {
+            // No answer, and not for us either: the question stays open.
+            desk.question = Some(asked);
+            return Answer { decision: Decision::NotInvoked, reply: None, effects: Vec::new() };
+        }
     }
     Answer::saying(Decision::Fallback, fallback_reply(agent, spoken.text))
 }
 
 /// What plain words ask of a tool that the agent lists. Words for other tools are ordinary words.
-fn plain_wish(agent: &CompiledAgent, spoken: &Spoken<'_>) -> Option<Wish> {
-    let said = normalise(spoken.said());
-    let wish = weather::of_words(&said)?;
+fn plain_wish(agent: &CompiledAgent, spoken: &Spoken<'_>, desk: &Desk<'_>) -> Option<Wish> {
+    let said = spoken.said();
+    let of_reminders = || reminders::of_words(desk.tools(), said, spoken.is_addressed(), desk.now());
+    let wish = weather::of_words(&normalise(said)).or_else(of_reminders)?;
     agent.settings.may_use(wish.tool).then_some(wish)
 }
 
-/// The call that the answer to a question leads to.
-fn answered(question: &Question, spoken: &Spoken<'_>) -> Wish {
+/// The call that the answer to a question leads to; nothing where it is no answer.
+fn answered(question: &Question, spoken: &Spoken<'_>, desk: &Desk<'_>) -> Option<Wish> {
     match question {
         Question::WeatherPlace { day } => {
-            weather::of_answer(*day, &normalise(spoken.said()), spoken.message.location.as_ref())
+            Some(weather::of_answer(*day, &normalise(spoken.said()), spoken.message.location.as_ref()))
+        }
+        Question::ReminderTime { .. } | Question::ReminderZone { .. } => {
+            reminders::of_answer(desk.tools(), question, spoken.said(), desk.now())
         }
     }
 }

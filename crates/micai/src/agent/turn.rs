@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::CompiledAgent;
 use super::answer::{Answer, Spoken, answer};
 use super::consent::{self, ConsentWords, Standing};
-use super::tools::{Desk, Tools};
+use super::tools::{Desk, Tools, reminders};
 use super::triggers::{Gate, GateOutcome, normalise};
 use crate::domain::agent::StalePolicy;
 use crate::domain::consent::ConsentSource;
@@ -91,6 +91,16 @@ pub struct TurnOutcome {
 pub fn needs_facts(claim: &Claim) -> bool {
     // Where somebody is who shares their location as an answer: their phone tells which units they are used to.
     claim.question.is_some() && claim.pending.iter().any(|message| message.location.is_some())
+}
+
+/// Whether a turn over what was claimed needs the person's reminders, which are read together with [`PersonFacts`].
+pub fn needs_reminders(claim: &Claim, gate: &Gate, tools: &Tools) -> bool {
+    let is_asked = claim.question.as_ref().is_some_and(|open| reminders::is_about(&open.question));
+    let speaks = |message: &PendingMessage| {
+        let text = message.text.as_deref().map(|text| first_characters(text, MATCHED_CHARACTERS_MAX));
+        text.is_some_and(|text| reminders::of_words(tools, gate.said(&text), true, message.sent_at).is_some())
+    };
+    is_asked || claim.pending.iter().any(speaks)
 }
 
 /// Takes a turn over everything that waits. Each message is judged on its own, in order; a wish to stop holds from the

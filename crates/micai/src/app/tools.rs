@@ -2,7 +2,8 @@
 
 use anyhow::Context;
 
-use crate::agent::tools::Tools;
+use crate::agent::reminders::ReminderWords;
+use crate::agent::tools::{ReminderTools, Tools};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::weather::{Weather, WeatherConfig};
@@ -18,5 +19,16 @@ pub(super) fn open(config: &Config, clock: &SharedClock) -> anyhow::Result<Tools
         "MICAI_WEATHER_FORECAST_URL or MICAI_WEATHER_GEOCODING_URL cannot be used; MICAI_OUTBOUND_PRIVATE_HOSTS names \
          hosts that may be private",
     )?;
-    Ok(Tools::new(weather))
+    Ok(Tools::new(weather, reminder_tools(config)?))
+}
+
+/// How people speak of reminders here.
+fn reminder_tools(config: &Config) -> anyhow::Result<ReminderTools> {
+    let prefix = config.invoke_prefixes.first().filter(|_| config.require_invoke_prefix);
+    Ok(ReminderTools {
+        words: ReminderWords::built_in()?,
+        window_seconds: i64::from(config.freeform_window_hours) * 3_600,
+        has_fallback_template: config.out_of_window_template.is_some(),
+        prefix: prefix.map(|prefix| format!("{} ", prefix.trim())).unwrap_or_default(),
+    })
 }

@@ -97,6 +97,17 @@ impl MessageBody {
     }
 }
 
+impl MessageBody {
+    /// The same with a line below its own words, where it is plain words.
+    #[must_use]
+    pub fn appended(mut self, line: &str) -> Self {
+        if let Self::Text { text } = &mut self {
+            *text = cut(&format!("{text}\n{line}"), super::outbound::TEXT_CHARACTERS_MAX);
+        }
+        self
+    }
+}
+
 fn distinct(
     choices: impl IntoIterator<Item = Choice>,
     choices_max: usize,

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::agent::AgentId;
+use super::schedule::Reminders;
 use crate::ids::ContactId;
 
 /// Agents that a person can choose from: as many as a list in WhatsApp has rows.
@@ -19,6 +20,8 @@ pub struct PersonFacts {
     pub zone: Option<String>,
     /// When they last wrote: WhatsApp's window is counted from then.
     pub last_inbound_at: Option<Timestamp>,
+    /// Their own reminders, where a message needs them.
+    pub reminders: Option<Reminders>,
     /// The first agents by id, at most [`AGENT_CHOICES_MAX`].
     pub agents: Vec<AgentChoice>,
 }

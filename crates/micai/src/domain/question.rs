@@ -26,6 +26,18 @@ pub enum Question {
         /// For which day.
         day: WeatherDay,
     },
+    /// A reminder: when, or of what?
+    ReminderTime {
+        /// What the person wrote.
+        sentence: String,
+    },
+    /// A reminder: where is the person, so that their local time is known?
+    ReminderZone {
+        /// What the person wrote; empty where no reminder waits for the answer.
+        sentence: String,
+        /// What they answered to an earlier question about it.
+        answer: Option<String>,
+    },
 }
 
 impl OpenQuestion {

@@ -254,6 +254,8 @@ pub struct NewSchedule {
     pub action: ScheduleAction,
     /// When first: what the calendar of its timing says.
     pub first_due_at: Timestamp,
+    /// By which number the person speaks of it.
+    pub number: Option<i64>,
 }
 
 /// A schedule as it stands.
@@ -263,6 +265,8 @@ pub struct Schedule {
     pub id: ScheduleId,
     /// The operator's own id for it.
     pub name: Option<String>,
+    /// By which number its person speaks of it, if they made it in a chat.
+    pub number: Option<i64>,
     /// Whom it is for.
     pub contact_id: ContactId,
     /// From which of our numbers.

@@ -25,19 +25,48 @@ const CALLED_CHARACTERS_MAX: usize = 64;
 pub enum ToolName {
     /// The weather of a place, now and today or tomorrow.
     GetWeather,
+    /// Sets a reminder for the person.
+    SetReminder,
+    /// The person's reminders that are still to come.
+    ListReminders,
+    /// Gives reminders up.
+    CancelReminder,
+    /// Puts off the reminder that came last.
+    SnoozeReminder,
+    /// Notes in which time zone the person lives.
+    SetTimeZone,
 }
 
 impl ToolName {
     /// Every tool.
-    pub const ALL: &[Self] = &[Self::GetWeather];
+    pub const ALL: &[Self] = &[
+        Self::GetWeather,
+        Self::SetReminder,
+        Self::ListReminders,
+        Self::CancelReminder,
+        Self::SnoozeReminder,
+        Self::SetTimeZone,
+    ];
     /// What agents may use that were made before there were lists, that come with the installation, or that are made by naming
     /// them, as in a rule. It does not grow with the tools: whoever did not choose a new one does not get it.
-    pub const UNLISTED: &[Self] = &[Self::GetWeather];
+    pub const UNLISTED: &[Self] = &[
+        Self::GetWeather,
+        Self::SetReminder,
+        Self::ListReminders,
+        Self::CancelReminder,
+        Self::SnoozeReminder,
+        Self::SetTimeZone,
+    ];
 
     /// The name in settings, in calls and in traces.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::GetWeather => "get_weather",
+            Self::SetReminder => "set_reminder",
+            Self::ListReminders => "list_reminders",
+            Self::CancelReminder => "cancel_reminder",
+            Self::SnoozeReminder => "snooze_reminder",
+            Self::SetTimeZone => "set_time_zone",
         }
     }
 

@@ -101,6 +101,11 @@ pub enum Effect {
         /// Until when.
         until: Timestamp,
     },
+    /// The person lives in this time zone, an IANA name.
+    SetZone {
+        /// Which.
+        zone: String,
+    },
     /// What the agent waits to hear in this conversation from now on; nothing takes an earlier question back.
     Ask(Option<OpenQuestion>),
     /// A tool was called that the agent does not list: it did not run, and that is written down.

@@ -61,6 +61,7 @@ mod tests {
         Schedule {
             id: ids.schedule(timing.starts_at),
             name: None,
+            number: None,
             contact_id: ContactId(ids.uuid(timing.starts_at)),
             phone_number_id: "1".into(),
             agent_id: AgentId::default_agent(),

@@ -38,6 +38,7 @@ impl Store {
             phone: row.phone,
             zone: row.zone,
             last_inbound_at: row.last_inbound_at.map(|at| at.0),
+            reminders: None,
             agents,
         }))
     }

@@ -267,6 +267,7 @@ async fn apply_effects(tx: &mut Tx, ids: &Ids, turn: &FinishedTurn) -> Result<()
             Effect::SnoozeSchedule { schedule_id, until } => {
                 schedules::snooze_in_turn(tx, turn, *schedule_id, *until).await?;
             }
+            Effect::SetZone { zone } => schedules::set_zone_in_turn(tx, turn, zone).await?,
             Effect::Ask(question) => tools::ask(tx, turn.conversation_id, question.as_ref()).await?,
             // Noted together: see `tools::note_denials`.
             Effect::ToolDenied(_) => {}

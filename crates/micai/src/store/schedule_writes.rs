@@ -139,6 +139,7 @@ impl Store {
         let schedule = Schedule {
             id: before.map_or_else(|| self.ids.schedule(now), |before| before.id),
             name: new.name.clone().or_else(|| before.and_then(|before| before.name.clone())),
+            number: before.and_then(|before| before.number),
             contact_id,
             phone_number_id,
             agent_id: new.agent_id.clone(),

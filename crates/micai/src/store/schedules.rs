@@ -16,7 +16,8 @@ use crate::domain::turn::FinishedTurn;
 use crate::ids::{ContactId, ScheduleId};
 
 /// All that a [`ScheduleColumns`] is read from.
-pub(super) const COLUMNS: &str = "id, name, contact_id, phone_number_id, agent_id, maker, rule_id, recurrence, zone,
+pub(super) const COLUMNS: &str =
+    "id, name, number, contact_id, phone_number_id, agent_id, maker, rule_id, recurrence, zone,
     starts_at, ends_at, count_max, jitter_seconds, missed, action, state, next_due_at, last_due_at, last_outcome, fired,
     created_at, updated_at";
 
@@ -50,6 +51,7 @@ row! {
     pub(super) struct ScheduleColumns {
         id: Uuid,
         name: Option<String>,
+        number: Option<i64>,
         contact_id: Uuid,
         phone_number_id: String,
         agent_id: String,
@@ -85,6 +87,7 @@ impl ScheduleColumns {
         Ok(Schedule {
             id: ScheduleId(self.id),
             name: self.name,
+            number: self.number,
             contact_id: ContactId(self.contact_id),
             phone_number_id: self.phone_number_id,
             agent_id: AgentId(self.agent_id),
@@ -123,8 +126,8 @@ const PERSON: &str = "(SELECT coalesce(merged_into, id) FROM contacts WHERE id =
 pub(super) async fn create_in_turn(tx: &mut Tx, turn: &FinishedTurn, new: &NewSchedule) -> Result<(), StoreError> {
     let sql = format!(
         "INSERT INTO schedules (id, contact_id, phone_number_id, agent_id, maker, recurrence, zone, starts_at, ends_at,
-             count_max, jitter_seconds, missed, action, state, next_due_at, next_run_at, fired, created_at, updated_at)
-         SELECT $3, p.id, c.phone_number_id, $4, 'person', $5, $6, $7, $8, $9, $10, $11, $12, 'active', $13, $13, 0, $14, $14
+             count_max, jitter_seconds, missed, action, state, next_due_at, next_run_at, fired, created_at, updated_at, number)
+         SELECT $3, p.id, c.phone_number_id, $4, 'person', $5, $6, $7, $8, $9, $10, $11, $12, 'active', $13, $13, 0, $14, $14, $15
          FROM conversations c CROSS JOIN contacts p
          WHERE c.id = $2 AND p.id = {PERSON}
            AND (SELECT count(*) FROM schedules s WHERE s.contact_id = p.id AND s.next_due_at IS NOT NULL)
@@ -148,8 +151,17 @@ pub(super) async fn create_in_turn(tx: &mut Tx, turn: &FinishedTurn, new: &NewSc
             .bind(Json(&new.action))
             .bind(Ts(new.first_due_at))
             .bind(Ts(turn.finished_at))
+            .bind(new.number)
             .execute(connection)
             .await?;
+    });
+    Ok(())
+}
+
+pub(super) async fn set_zone_in_turn(tx: &mut Tx, turn: &FinishedTurn, zone: &str) -> Result<(), StoreError> {
+    let sql = format!("UPDATE contacts SET zone = $2 WHERE id = {PERSON}");
+    on!(&mut *tx, |connection, D| {
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(turn.contact_id.0).bind(zone).execute(connection).await?;
     });
     Ok(())
 }

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::agent::consent::ConsentWords;
 use crate::agent::tools::Tools;
 use crate::agent::triggers::Gate;
-use crate::agent::turn::{TurnInput, TurnOutcome, needs_facts, run_turn};
+use crate::agent::turn::{TurnInput, TurnOutcome, needs_facts, needs_reminders, run_turn};
 use crate::clock::SharedClock;
 use crate::domain::outbound::{NewOutbound, reply_key};
 use crate::domain::turn::{Claim, FinishOutcome, FinishedTurn, TurnError, UnreadableMessage};
@@ -130,10 +130,15 @@ impl Worker {
         let started_at = self.clock.now();
         let agent = self.agents.get(&claim.agent_id, claim.agent_version).await;
         let agent = agent.map_err(|error| Trouble::of(error, "agent_unreadable"))?;
-        let facts = match needs_facts(claim) {
+        let needs_reminders = needs_reminders(claim, &self.gate, &self.tools);
+        let mut facts = match needs_reminders || needs_facts(claim) {
             true => self.store.person_facts(claim.conversation_id).await.map_err(Trouble::Database)?,
             false => None,
         };
+        if let Some(facts) = facts.as_mut().filter(|_| needs_reminders) {
+            let reminders = self.store.reminders(facts.contact_id).await;
+            facts.reminders = Some(reminders.map_err(|error| Trouble::of(error, "reminders_unreadable"))?);
+        }
         let outcome = run_turn(&TurnInput {
             agent: &agent,
             gate: &self.gate,

@@ -21,6 +21,7 @@ mod postgres;
 mod process;
 mod queue;
 mod redis;
+mod reminders;
 mod roles;
 mod scheduler;
 mod sender;

@@ -1,4 +1,4 @@
-//! Reminders by plain language: what a person means by "remind me on Friday at 9 to call", without any model. What is not
+//! ReminderWords by plain language: what a person means by "remind me on Friday at 9 to call", without any model. What is not
 //! understood is asked back, never guessed.
 
 mod ask;
@@ -17,6 +17,7 @@ mod tokens;
 mod zones;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 pub use ask::AskReason;
@@ -34,7 +35,7 @@ use zones::{Place, SEVERAL, Zones};
 const LANGUAGES: [&str; 1] = [include_str!("../../../data/reminders/en.toml")];
 
 /// Reads what people say about reminders.
-pub struct Reminders {
+pub struct ReminderWords {
     languages: Vec<Language>,
     zones: Zones,
 }
@@ -109,7 +110,13 @@ pub enum Whereabouts {
     Unknown,
 }
 
-impl Reminders {
+/// The instant of a time on the wall: one that does not exist moves forward to the first that does, one that comes twice is the
+/// first of both. Nothing for what no calendar holds.
+pub fn instant(wall: DateTime, zone: &TimeZone) -> Option<Timestamp> {
+    calendar::instant(wall, zone).ok()
+}
+
+impl ReminderWords {
     /// The languages and places that are compiled in.
     ///
     /// # Errors
@@ -185,6 +192,17 @@ impl Reminders {
             true if happening.zone.is_empty() => Err(AskReason::ZoneUnknown),
             _ => Ok(happening),
         }
+    }
+
+    /// Words as they are compared: folded, without what stands around them.
+    pub fn folded(text: &str) -> String {
+        tokens::tokens(text).into_iter().map(|token| token.text).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What a reminder is about, from what it says when it comes, in whichever language.
+    pub fn text_of<'t>(&self, delivered: &'t str) -> &'t str {
+        let strip = |language: &Language| Speaker { say: &language.say, prefix: "" }.text_of(delivered);
+        self.languages.iter().filter_map(strip).next().unwrap_or(delivered)
     }
 
     /// Speaks a language; where there is none of that place, the first.

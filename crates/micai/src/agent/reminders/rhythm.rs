@@ -12,6 +12,17 @@ pub const REPEAT_MINUTES_MIN: i64 = 5;
 /// The most times that may be asked for.
 const TIMES_MAX: i64 = 1_000;
 
+const NAMES: [&str; 7] = ["MO", "TU", "WE", "TH", "FR", "SA", "SU"];
+
+/// 1 is Monday.
+fn weekday(name: &str) -> Option<i8> {
+    NAMES.iter().position(|known| *known == name).and_then(|place| i8::try_from(place + 1).ok())
+}
+
+fn numbers(list: &str) -> Option<Vec<i8>> {
+    list.split(',').map(|number| number.parse().ok()).collect()
+}
+
 /// How a reminder comes again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Again {
@@ -21,6 +32,8 @@ pub enum Again {
     Minutes(i64),
     /// By the calendar.
     Calendar(Rhythm),
+    /// By a rule that nobody said in words.
+    Otherwise,
 }
 
 /// A rhythm by the calendar, at a time on the wall.
@@ -62,7 +75,6 @@ pub enum RhythmDays {
 impl Rhythm {
     /// As an RFC 5545 rule.
     pub fn rrule(&self) -> String {
-        const NAMES: [&str; 7] = ["MO", "TU", "WE", "TH", "FR", "SA", "SU"];
         let name = |day: i8| usize::try_from(day - 1).ok().and_then(|place| NAMES.get(place)).copied().unwrap_or("MO");
         let list = |days: &[i8]| days.iter().map(i8::to_string).collect::<Vec<_>>().join(",");
         let (frequency, by) = match &self.days {
@@ -76,7 +88,43 @@ impl Rhythm {
             RhythmDays::Yearly { month, day } => ("YEARLY", format!(";BYMONTH={month};BYMONTHDAY={day}")),
         };
         let interval = if self.interval > 1 { format!(";INTERVAL={}", self.interval) } else { String::new() };
-        format!("FREQ={frequency}{interval}{by};BYHOUR={};BYMINUTE={};BYSECOND=0", self.time.hour(), self.time.minute())
+        format!("FREQ={frequency}{interval}{by};BYHOUR={};BYMINUTE={}", self.time.hour(), self.time.minute())
+    }
+
+    /// The inverse of [`Rhythm::rrule`]; nothing for a rule that says more.
+    pub fn parse(rule: &str) -> Option<Self> {
+        let (mut frequency, mut interval, mut hour, mut minute) = (None, 1, None, None);
+        let (mut days, mut month_days, mut month) = (None, None, None);
+        for part in rule.split(';') {
+            let (key, value) = part.split_once('=')?;
+            match key {
+                "FREQ" => frequency = Some(value),
+                "INTERVAL" => interval = value.parse().ok()?,
+                "BYHOUR" => hour = Some(value.parse::<i8>().ok()?),
+                "BYMINUTE" => minute = Some(value.parse::<i8>().ok()?),
+                "BYDAY" => days = Some(value),
+                "BYMONTHDAY" => month_days = Some(numbers(value)?),
+                "BYMONTH" => month = Some(value.parse::<i8>().ok()?),
+                _ => return None,
+            }
+        }
+        let days = match (frequency?, days, month_days, month) {
+            ("DAILY", None, None, None) => RhythmDays::Daily,
+            ("WEEKLY", Some(days), None, None) => {
+                RhythmDays::Weekly(days.split(',').map(weekday).collect::<Option<_>>()?)
+            }
+            ("MONTHLY", None, Some(days), None) => RhythmDays::Monthly(days),
+            ("MONTHLY", Some(day), None, None) => {
+                let (nth, name) = day.split_at_checked(day.len().checked_sub(2)?)?;
+                RhythmDays::MonthlyWeekday { nth: nth.parse().ok()?, weekday: weekday(name)? }
+            }
+            ("YEARLY", None, Some(days), Some(month)) => match days.as_slice() {
+                [day] => RhythmDays::Yearly { month, day: *day },
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(Self { days, interval, time: Time::new(hour?, minute?, 0, 0).ok()? })
     }
 
     /// Whether a day belongs to it, its interval left out.
@@ -208,7 +256,7 @@ fn every(
     has_start: bool,
 ) -> Result<(Rhythm, Date), AskReason> {
     let longest = match unit {
-        Unit::Day => AHEAD_DAYS_MAX,
+        Unit::Day => 1_000,
         Unit::Week => AHEAD_DAYS_MAX / 7,
         Unit::Month => 60,
         _ => 5,

@@ -14,7 +14,7 @@ use super::rhythm::{Again, Rhythm, RhythmDays};
 /// Monday to Friday have a word of their own.
 const WORKDAYS: [i8; 5] = [1, 2, 3, 4, 5];
 /// Lines of a list of reminders.
-const LIST_LINES_MAX: usize = 30;
+const LIST_LINES_MAX: usize = 20;
 /// Characters of a reminder in a list.
 const LIST_TEXT_CHARACTERS_MAX: usize = 80;
 
@@ -38,6 +38,9 @@ pub(super) struct Say {
     leap_years: String,
     window_template: String,
     window_waits: String,
+    window_template_again: String,
+    window_waits_again: String,
+    again: String,
     local_time_unknown: String,
     delivered: String,
     list: String,
@@ -139,6 +142,7 @@ impl Speaker<'_> {
     pub fn rhythm(&self, again: &Again) -> Option<String> {
         Some(match again {
             Again::Never => return None,
+            Again::Otherwise => self.again(),
             Again::Minutes(minutes) if minutes % 60 == 0 => self.every("hour", minutes / 60, &[]),
             Again::Minutes(minutes) => self.every("minute", *minutes, &[]),
             Again::Calendar(rhythm) => self.calendar(rhythm),
@@ -216,13 +220,26 @@ impl Speaker<'_> {
         said
     }
 
-    /// What becomes of it outside WhatsApp's window: it is shut from `closes_at` for what comes a window later.
+    /// What becomes of it outside WhatsApp's window, if the person does not write after that moment.
     pub fn window(&self, outside: OutsideWindow, write_after: Timestamp, zone: &str) -> String {
         let template = match outside {
             OutsideWindow::Template => &self.say.window_template,
             OutsideWindow::Waits => &self.say.window_waits,
         };
         self.fill(template, &[("moment", &self.moment(write_after, zone))])
+    }
+
+    /// The same of what comes again and again.
+    pub fn window_again(&self, outside: OutsideWindow, hours: i64) -> String {
+        let template = match outside {
+            OutsideWindow::Template => &self.say.window_template_again,
+            OutsideWindow::Waits => &self.say.window_waits_again,
+        };
+        self.fill(template, &[("hours", &hours.to_string())])
+    }
+
+    fn again(&self) -> String {
+        self.fill(&self.say.again, &[])
     }
 
     /// That the local time is not known.
@@ -235,10 +252,10 @@ impl Speaker<'_> {
         self.fill(&self.say.delivered, &[("text", text)])
     }
 
-    /// The text of a reminder, from what it says when it comes.
-    pub fn text_of<'t>(&self, delivered: &'t str) -> &'t str {
-        let beginning = self.say.delivered.split("{text}").next().unwrap_or_default();
-        delivered.strip_prefix(beginning).unwrap_or(delivered)
+    /// The text of a reminder, from what it says when it comes; nothing if it speaks another language.
+    pub(super) fn text_of<'t>(&self, delivered: &'t str) -> Option<&'t str> {
+        let (before, after) = self.say.delivered.split_once("{text}")?;
+        delivered.strip_prefix(before)?.strip_suffix(after)
     }
 
     /// All reminders.

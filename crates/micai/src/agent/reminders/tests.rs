@@ -28,11 +28,10 @@ fn described(happening: &Happening) -> String {
     let mut said = match &happening.again {
         Again::Never => String::new(),
         Again::Minutes(minutes) => format!("every {minutes} minutes; "),
+        Again::Otherwise => "otherwise; ".to_owned(),
         Again::Calendar(rhythm) => {
-            format!(
-                "{}; ",
-                rhythm.rrule().replace(";BYSECOND=0", "").replace(";BYHOUR=", " ").replace(";BYMINUTE=", ":")
-            )
+            assert_eq!(Rhythm::parse(&rhythm.rrule()).as_ref(), Some(rhythm));
+            format!("{}; ", rhythm.rrule().replace(";BYHOUR=", " ").replace(";BYMINUTE=", ":"))
         }
     };
     said.push_str(&local(happening.first, &happening.zone));
@@ -49,7 +48,7 @@ fn described(happening: &Happening) -> String {
 }
 
 fn outcome(
-    reminders: &Reminders,
+    reminders: &ReminderWords,
     phrase: &str,
     now: Timestamp,
     zone: Option<&str>,
@@ -93,7 +92,7 @@ fn phrases() -> Vec<[&'static str; 4]> {
 
 #[test]
 fn the_table_of_phrases_means_what_it_says() {
-    let reminders = Reminders::built_in().unwrap_or_else(|error| panic!("{error}"));
+    let reminders = ReminderWords::built_in().unwrap_or_else(|error| panic!("{error}"));
     let mut wrong = Vec::new();
     let rows = phrases();
     for [phrase, expected, text, about] in &rows {
@@ -110,7 +109,7 @@ fn the_table_of_phrases_means_what_it_says() {
 
 #[test]
 fn every_answer_can_be_said() {
-    let reminders = Reminders::built_in().unwrap();
+    let reminders = ReminderWords::built_in().unwrap();
     let speaker = reminders.speaker(0, "michael: ").unwrap();
     for [phrase, _, _, about] in phrases() {
         let (now, zone, is_addressed) = circumstances(about);
@@ -126,7 +125,7 @@ fn every_answer_can_be_said() {
 
 #[test]
 fn a_confirmation_repeats_local_date_time_and_zone() {
-    let reminders = Reminders::built_in().unwrap();
+    let reminders = ReminderWords::built_in().unwrap();
     let speaker = reminders.speaker(0, "").unwrap();
     let said = |phrase: &str| {
         let about = Circumstances { now: instant_of(NOW, ZONE), zone: Some(ZONE), is_addressed: true };
@@ -153,7 +152,7 @@ fn a_confirmation_repeats_local_date_time_and_zone() {
 
 #[test]
 fn an_answer_completes_what_was_asked_about() {
-    let reminders = Reminders::built_in().unwrap();
+    let reminders = ReminderWords::built_in().unwrap();
     let about = Circumstances { now: instant_of(NOW, ZONE), zone: Some(ZONE), is_addressed: true };
     for (question, answer, expected) in [
         ("remind me to call mom", "tomorrow at 9", "2026-11-25T09:00 call mom"),
@@ -182,7 +181,7 @@ fn an_answer_completes_what_was_asked_about() {
 
 #[test]
 fn places_are_known_by_what_people_call_them() {
-    let reminders = Reminders::built_in().unwrap();
+    let reminders = ReminderWords::built_in().unwrap();
     for (answer, expected) in [
         ("Lisbon", Whereabouts::Zone("Europe/Lisbon".into())),
         ("lisboa", Whereabouts::Zone("Europe/Lisbon".into())),
@@ -203,7 +202,7 @@ fn places_are_known_by_what_people_call_them() {
 
 #[test]
 fn a_phone_says_its_zone_where_its_country_has_one() {
-    let reminders = Reminders::built_in().unwrap();
+    let reminders = ReminderWords::built_in().unwrap();
     let zone = |kind, value: &str| reminders.zone_of(&Address { kind, value: value.to_owned() }).map(str::to_owned);
     for (number, expected) in [
         ("4915123456789", Some("Europe/Berlin")),
@@ -323,13 +322,13 @@ const WORDS: &[&str] = &[
     "starting",
 ];
 
-fn shared() -> &'static Reminders {
-    static SHARED: std::sync::OnceLock<Reminders> = std::sync::OnceLock::new();
-    SHARED.get_or_init(|| Reminders::built_in().unwrap())
+fn shared() -> &'static ReminderWords {
+    static SHARED: std::sync::OnceLock<ReminderWords> = std::sync::OnceLock::new();
+    SHARED.get_or_init(|| ReminderWords::built_in().unwrap())
 }
 
 /// Whatever a phrase is accepted as lies in the future, within the bounds.
-fn future(reminders: &Reminders, phrase: &str, about: Circumstances<'_>) -> Result<(), TestCaseError> {
+fn future(reminders: &ReminderWords, phrase: &str, about: Circumstances<'_>) -> Result<(), TestCaseError> {
     let Some(understood) = reminders.understand(phrase, about) else { return Ok(()) };
     let (Request::Set { happening, .. } | Request::Snooze(happening)) = &understood.request else { return Ok(()) };
     prop_assert!(happening.first > about.now, "{phrase:?}: {happening:?}");

@@ -1,6 +1,7 @@
 //! Tools: the one place where they are called. Whoever asks (a rule, words, a tap, a model), [`Desk::call`] checks the agent's
 //! list, the arguments and the bounds. What a tool gives back is data: nothing in it is taken for an instruction.
 
+pub mod reminders;
 mod schema;
 mod table;
 #[cfg(test)]
@@ -24,17 +25,19 @@ use crate::domain::tool::{
 };
 use crate::domain::turn::Effect;
 use crate::weather::Weather;
+pub use reminders::ReminderTools;
 pub use table::{Definition, Reach, definition};
 
-/// What tools reach beside the turn: the edges of the network. Shared by all turns.
+/// What tools reach beside the turn: the edges of the network, and the words that they understand. Shared by all turns.
 pub struct Tools {
     weather: Weather,
+    reminders: ReminderTools,
 }
 
 impl Tools {
-    /// With these edges.
-    pub fn new(weather: Weather) -> Self {
-        Self { weather }
+    /// With these edges and words.
+    pub fn new(weather: Weather, reminders: ReminderTools) -> Self {
+        Self { weather, reminders }
     }
 
     /// Tools that reach nothing.
@@ -46,7 +49,10 @@ impl Tools {
             let url: url::Url = "https://weather.invalid".parse().unwrap();
             let config = WeatherConfig { forecast_url: url.clone(), geocoding_url: url, private_hosts: Vec::new() };
             let clock = std::sync::Arc::new(crate::clock::SystemClock);
-            std::sync::Arc::new(Tools::new(Weather::new(config, clock).unwrap()))
+            let words = super::reminders::ReminderWords::built_in().unwrap();
+            let prefix = String::new();
+            let reminders = ReminderTools { words, window_seconds: 24 * 3_600, has_fallback_template: false, prefix };
+            std::sync::Arc::new(Tools::new(Weather::new(config, clock).unwrap(), reminders))
         });
         NOWHERE.clone()
     }
@@ -105,6 +111,8 @@ impl ToolError {
 pub struct Call<'a> {
     /// The edges of the network.
     pub tools: &'a Tools,
+    /// Who answers.
+    pub agent: &'a CompiledAgent,
     /// The message that asked.
     pub message: &'a PendingMessage,
     /// What is known about the person, where it was read.
@@ -119,7 +127,8 @@ pub struct Call<'a> {
 pub struct Desk<'a> {
     tools: &'a Tools,
     agent: &'a CompiledAgent,
-    facts: Option<&'a PersonFacts>,
+    /// What is known about the person, with what the calls of this turn have changed.
+    facts: Option<PersonFacts>,
     now: Timestamp,
     /// When the turn's time is up. Measured by the machine's own clock: a turn that is stuck is stuck in real time.
     ends_at: Instant,
@@ -142,7 +151,7 @@ impl<'a> Desk<'a> {
         now: Timestamp,
     ) -> Self {
         let ends_at = Instant::now() + Duration::from_secs(TURN_SECONDS_MAX);
-        let (trace, denials) = (Vec::new(), Vec::new());
+        let (trace, denials, facts) = (Vec::new(), Vec::new(), facts.cloned());
         Self { tools, agent, facts, now, ends_at, calls: 0, step: 0, trace, denials, question }
     }
 
@@ -161,7 +170,8 @@ impl<'a> Desk<'a> {
         let key = EffectKey { inbound_id: message.id, step: self.step };
         let outcome = match self.admit(name, arguments) {
             Ok(tool) => {
-                let call = Call { tools: self.tools, message, facts: self.facts, key, now: self.now };
+                let (tools, agent, facts) = (self.tools, self.agent, self.facts.as_ref());
+                let call = Call { tools, agent, message, facts, key, now: self.now };
                 let time = Duration::from_secs(TOOL_SECONDS_MAX).min(self.ends_at.duration_since(Instant::now()));
                 let run = tokio::time::timeout(time, table::run(tool, &call, arguments)).await;
                 run.unwrap_or(Err(ToolError::TimedOut)).and_then(bounded)
@@ -171,6 +181,9 @@ impl<'a> Desk<'a> {
         if outcome == Err(ToolError::NotAllowed) {
             self.denials.push(Effect::ToolDenied(ToolDenial { tool: called(name), key }));
         }
+        if let (Some(facts), Ok(output)) = (&mut self.facts, &outcome) {
+            reminders::foresee(facts, &output.effects, self.now);
+        }
         self.trace.push(ToolTrace {
             tool: called(name),
             step: self.step,
@@ -178,6 +191,11 @@ impl<'a> Desk<'a> {
             detail: outcome.as_ref().err().map(ToString::to_string),
         });
         outcome
+    }
+
+    /// What tools reach.
+    pub fn tools(&self) -> &'a Tools {
+        self.tools
     }
 
     /// The present.

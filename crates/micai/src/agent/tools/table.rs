@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Call, ToolError, ToolOutput, weather};
+use super::{Call, ToolError, ToolOutput, reminders, weather};
 use crate::domain::tool::ToolName;
 
 /// What a tool may reach beside the turn that calls it.
@@ -59,6 +59,11 @@ pub fn definition(tool: ToolName) -> &'static Definition {
     });
     match tool {
         ToolName::GetWeather => &GET_WEATHER,
+        ToolName::SetReminder
+        | ToolName::ListReminders
+        | ToolName::CancelReminder
+        | ToolName::SnoozeReminder
+        | ToolName::SetTimeZone => reminders::definition(tool),
     }
 }
 
@@ -66,5 +71,10 @@ pub fn definition(tool: ToolName) -> &'static Definition {
 pub(super) async fn run(tool: ToolName, call: &Call<'_>, arguments: &Value) -> Result<ToolOutput, ToolError> {
     match tool {
         ToolName::GetWeather => weather::run(call, arguments).await,
+        ToolName::SetReminder => reminders::set(call, arguments),
+        ToolName::ListReminders => reminders::list(call),
+        ToolName::CancelReminder => reminders::cancel(call, arguments),
+        ToolName::SnoozeReminder => reminders::snooze(call, arguments),
+        ToolName::SetTimeZone => reminders::set_time_zone(call, arguments),
     }
 }

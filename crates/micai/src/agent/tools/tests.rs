@@ -9,11 +9,11 @@ use crate::domain::contact::{Address, AddressKind};
 use crate::domain::inbound::MessageNature;
 use crate::ids::Ids;
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::from_second(1_790_000_000).unwrap()
 }
 
-fn message() -> PendingMessage {
+pub(super) fn message() -> PendingMessage {
     PendingMessage {
         id: Ids::seeded(5).inbound(now()),
         provider_message_id: "wamid.1".to_owned(),
@@ -32,7 +32,7 @@ fn message() -> PendingMessage {
     }
 }
 
-fn agent(tools: &[ToolName]) -> CompiledAgent {
+pub(super) fn agent(tools: &[ToolName]) -> CompiledAgent {
     let settings = AgentSettings { tools: tools.to_vec(), ..AgentSettings::default() };
     CompiledAgent::new(AgentId::default_agent(), 1, settings, &[]).unwrap()
 }

@@ -89,6 +89,7 @@ async fn turns_make_put_off_and_give_up(world: &World) {
         timing: Timing::once(first_due_at, "Europe/Lisbon"),
         action: ScheduleAction::Text { text: "Stretch.".into(), template: None },
         first_due_at,
+        number: Some(1),
     };
     let id = new.id;
     let effects = vec![Effect::CreateSchedule(Box::new(new.clone())), Effect::CreateSchedule(Box::new(new))];
