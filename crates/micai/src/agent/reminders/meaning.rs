@@ -51,7 +51,8 @@ pub(super) fn clock(meaning: ClockMeaning, bound: &Bound) -> Option<Clock> {
         ClockMeaning::QuarterTo => before(number(0).filter(|hour| (1..=12).contains(hour))?, 15),
         ClockMeaning::MinutesPast => at(number(1)?, number(0).filter(|minutes| (1..60).contains(minutes))?),
         ClockMeaning::MinutesTo => {
-            let minutes = number(0).filter(|minutes| (1..60).contains(minutes))?;
+            // "At 9 to one friend" is nine o'clock: only what people say on a dial is a time before the hour.
+            let minutes = number(0).filter(|minutes| matches!(minutes, 5 | 10 | 20 | 25))?;
             before(number(1).filter(|hour| (1..=12).contains(hour))?, minutes)
         }
         ClockMeaning::Noon => Clock { is_exact: true, part: None, ..at(12, 0) },

@@ -136,7 +136,10 @@ fn by_parts(scene: &Scene<'_>, arguments: &Value) -> Result<ToolOutput, ToolErro
         }
         (Some(_), Some(Err(_))) => return Err(wrong("with a recurrence, when is its start, as 2026-11-25T09:00")),
         (Some(rule), start) => {
-            let start = start.and_then(Result::ok).unwrap_or(scene.call.now);
+            // The start lends its time of the day to a rule that names none: whole minutes.
+            let present = scene.call.now;
+            let minute = present - SignedDuration::from_secs(present.as_second().rem_euclid(60));
+            let start = start.and_then(Result::ok).unwrap_or(minute);
             return by_rule(scene, text, rule, start, &zone);
         }
     };
