@@ -19,7 +19,7 @@ pub(super) fn open(config: &Config, clock: &SharedClock) -> anyhow::Result<Tools
         "MICAI_WEATHER_FORECAST_URL or MICAI_WEATHER_GEOCODING_URL cannot be used; MICAI_OUTBOUND_PRIVATE_HOSTS names \
          hosts that may be private",
     )?;
-    Ok(Tools::new(weather, reminder_tools(config)?))
+    Ok(Tools::new(weather, reminder_tools(config)?, config.conversation_lease_seconds))
 }
 
 /// How people speak of reminders here.

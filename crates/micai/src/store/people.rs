@@ -361,9 +361,10 @@ fn write_identities<'a>(script: &mut Script<'a>, writes: &'a IdentityWrites, now
 /// Everything known of `from` belongs to `into`. A conversation that both have on the same number stays as it was, for
 /// its history; new messages go to that of `into`, which inherits the window.
 async fn merge_contacts(tx: &mut Tx, from: ContactId, into: ContactId) -> Result<(), StoreError> {
-    const STEPS: [&str; 5] = [
+    const STEPS: [&str; 6] = [
         "UPDATE contact_identities SET contact_id = $2 WHERE contact_id = $1",
         "UPDATE schedules SET contact_id = $2 WHERE contact_id = $1",
+        "UPDATE contacts SET zone = coalesce(zone, (SELECT f.zone FROM contacts f WHERE f.id = $1)) WHERE id = $2",
         // Also of those that `from` had taken in before: one step leads to whoever they are now.
         "UPDATE contacts SET merged_into = $2 WHERE id = $1 OR merged_into = $1",
         "UPDATE conversations SET last_inbound_at =

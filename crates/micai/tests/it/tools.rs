@@ -10,11 +10,21 @@ use axum::routing::get;
 use axum::{Json, Router};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use micai::clock::Clock as _;
+use micai::domain::agent::AgentId;
+use micai::domain::audit::AuditAction;
+use micai::domain::question::{OpenQuestion, Question};
+use micai::domain::tool::{EffectKey, ToolDenial, ToolName};
+use micai::domain::turn::{Effect, FinishOutcome};
+use micai::domain::weather::WeatherDay;
+use micai::store::Location;
 use reqwest::Method;
 use serde_json::{Value, json};
 use simulator::{BubbleView, InboundKind, InboundSpec, PhoneKind};
 
 use crate::harness::Stage;
+use crate::postgres::Postgres;
+use crate::store::{LEASE_SECONDS, World, message, world};
 
 const LISBON_NOW: &str =
     "Lisbon, Portugal: 18 °C, partly cloudy, wind 12 km/h.\nToday: 13 to 20 °C, 30% chance of rain.";
@@ -322,4 +332,82 @@ async fn a_new_agent_has_the_tools_that_it_is_given() {
     let weather = all["items"].as_array().unwrap().iter().find(|tool| tool["name"] == "get_weather").unwrap();
     assert_eq!((&weather["reach"], &weather["arguments"]["type"]), (&json!(["weather_service"]), &json!("object")));
     stage.end().await;
+}
+
+/// What tools leave in the database is the same in both.
+async fn stored(location: Location) {
+    let world = world(location).await;
+    a_question_waits_with_its_conversation(&world).await;
+    refused_calls_are_counted_and_written_down_once_a_turn(&world).await;
+    what_is_known_about_a_person_is_read_at_once(&world).await;
+    world.store.close().await;
+}
+
+async fn a_question_waits_with_its_conversation(world: &World) {
+    let asked = OpenQuestion::asked(Question::WeatherPlace { day: WeatherDay::Tomorrow }, world.clock.now());
+    let mut conversation = None;
+    // The first turn finds none and asks, the second one finds it and takes it back.
+    for (id, found, leaves) in [("q-1", None, Some(asked.clone())), ("q-2", Some(asked), None), ("q-3", None, None)] {
+        let id = world.say(id, "4915550100", "weather").await;
+        conversation = Some(id);
+        let claim = world.store.claim(id, LEASE_SECONDS).await.unwrap().unwrap();
+        assert_eq!(claim.question, found);
+        let mut turn = world.turn(&claim, &[]);
+        turn.effects.push(Effect::Ask(leaves));
+        assert!(matches!(world.store.finish(turn).await.unwrap(), FinishOutcome::Finished { .. }));
+    }
+    // A shared location is read with the message, and only from where one may be.
+    let mut location = message("q-4", "4915550100", "", world.clock.now());
+    location.kind = "location".to_owned();
+    location.text = None;
+    location.payload =
+        json!({ "type": "location", "location": { "latitude": 38.7, "longitude": -9.1, "name": "Home" } });
+    world.ingest(vec![location], vec![]).await;
+    let claim = world.store.claim(conversation.unwrap(), LEASE_SECONDS).await.unwrap().unwrap();
+    let shared = claim.pending[0].location.as_ref().unwrap();
+    assert_eq!((shared.latitude, shared.longitude, shared.name.as_deref()), (38.7, -9.1, Some("Home")));
+    world.store.finish(world.turn(&claim, &[])).await.unwrap();
+}
+
+async fn refused_calls_are_counted_and_written_down_once_a_turn(world: &World) {
+    for (id, steps) in [("d-1", 1..=2), ("d-2", 1..=1)] {
+        let conversation = world.say(id, "4915550101", "weather").await;
+        let claim = world.store.claim(conversation, LEASE_SECONDS).await.unwrap().unwrap();
+        let mut turn = world.turn(&claim, &[]);
+        turn.effects.extend(steps.map(|step| {
+            let key = EffectKey { inbound_id: claim.pending[0].id, step };
+            Effect::ToolDenied(ToolDenial { tool: "get_weather".to_owned(), key })
+        }));
+        world.store.finish(turn.clone()).await.unwrap();
+        // Somebody who lost the lease writes nothing.
+        assert_eq!(world.store.finish(turn).await.unwrap(), FinishOutcome::Fenced);
+    }
+    let agent = AgentId::default_agent();
+    let denials = world.store.tool_denials(&agent).await.unwrap();
+    assert_eq!((denials.len(), denials[0].tool.as_str(), denials[0].times), (1, "get_weather", 3));
+    let log = world.store.audit_log(Some(agent.as_str()), Some(AuditAction::ToolDenied), None, 10).await.unwrap();
+    let calls = log.iter().map(|entry| entry.after.as_ref().unwrap()["calls"].as_array().unwrap().len());
+    assert_eq!(calls.collect::<Vec<_>>(), [1, 2]);
+}
+
+async fn what_is_known_about_a_person_is_read_at_once(world: &World) {
+    let conversation = world.say("f-1", "4915550102", "hello").await;
+    let facts = world.store.person_facts(conversation).await.unwrap().unwrap();
+    assert_eq!((facts.phone.as_deref(), facts.zone), (Some("4915550102"), None));
+    assert_eq!(facts.last_inbound_at, Some(world.clock.now()));
+    assert!(facts.agents.iter().any(|agent| agent.id == AgentId::default_agent()));
+    let agent = world.store.agent(&AgentId::default_agent()).await.unwrap().unwrap();
+    assert_eq!(agent.settings.tools, ToolName::UNLISTED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    stored(Location::Sqlite { path: folder.path().join("micai.db"), readers_max: 4 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgres() {
+    let server = Postgres::start().await;
+    stored(server.location()).await;
 }

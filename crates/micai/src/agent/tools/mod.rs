@@ -32,28 +32,39 @@ pub use table::{Definition, Reach, definition};
 pub struct Tools {
     weather: Weather,
     reminders: ReminderTools,
+    /// How long a turn may take with all of its calls.
+    turn_time: Duration,
 }
 
 impl Tools {
-    /// With these edges and words.
-    pub fn new(weather: Weather, reminders: ReminderTools) -> Self {
-        Self { weather, reminders }
+    /// With these edges and words, for turns that end while their lease of so many seconds holds: one that outlives it counts for
+    /// nothing, and is taken again.
+    pub fn new(weather: Weather, reminders: ReminderTools, lease_seconds: u64) -> Self {
+        // A third is left for what comes before and behind the calls.
+        let turn_time = Duration::from_secs(TURN_SECONDS_MAX).min(Duration::from_secs(lease_seconds) * 2 / 3);
+        Self { weather, reminders, turn_time }
+    }
+
+    /// Tools that reach nothing, in turns whose time is up.
+    #[cfg(test)]
+    #[allow(clippy::unwrap_used, reason = "only in tests")]
+    pub fn too_late() -> Self {
+        use crate::weather::WeatherConfig;
+        let url: url::Url = "https://weather.invalid".parse().unwrap();
+        let config = WeatherConfig { forecast_url: url.clone(), geocoding_url: url, private_hosts: Vec::new() };
+        let clock = std::sync::Arc::new(crate::clock::SystemClock);
+        let words = super::reminders::ReminderWords::built_in().unwrap();
+        let prefix = String::new();
+        let reminders = ReminderTools { words, window_seconds: 24 * 3_600, has_fallback_template: false, prefix };
+        Self::new(Weather::new(config, clock).unwrap(), reminders, 0)
     }
 
     /// Tools that reach nothing.
     #[cfg(test)]
-    #[allow(clippy::unwrap_used, reason = "only in tests")]
     pub fn nowhere() -> std::sync::Arc<Self> {
-        use crate::weather::WeatherConfig;
-        static NOWHERE: std::sync::LazyLock<std::sync::Arc<Tools>> = std::sync::LazyLock::new(|| {
-            let url: url::Url = "https://weather.invalid".parse().unwrap();
-            let config = WeatherConfig { forecast_url: url.clone(), geocoding_url: url, private_hosts: Vec::new() };
-            let clock = std::sync::Arc::new(crate::clock::SystemClock);
-            let words = super::reminders::ReminderWords::built_in().unwrap();
-            let prefix = String::new();
-            let reminders = ReminderTools { words, window_seconds: 24 * 3_600, has_fallback_template: false, prefix };
-            std::sync::Arc::new(Tools::new(Weather::new(config, clock).unwrap(), reminders))
-        });
+        use std::sync::{Arc, LazyLock};
+        static NOWHERE: LazyLock<Arc<Tools>> =
+            LazyLock::new(|| Arc::new(Tools { turn_time: Duration::from_secs(TURN_SECONDS_MAX), ..Tools::too_late() }));
         NOWHERE.clone()
     }
 }
@@ -150,7 +161,7 @@ impl<'a> Desk<'a> {
         question: Option<OpenQuestion>,
         now: Timestamp,
     ) -> Self {
-        let ends_at = Instant::now() + Duration::from_secs(TURN_SECONDS_MAX);
+        let ends_at = Instant::now() + tools.turn_time;
         let (trace, denials, facts) = (Vec::new(), Vec::new(), facts.cloned());
         Self { tools, agent, facts, now, ends_at, calls: 0, step: 0, trace, denials, question }
     }
@@ -169,6 +180,7 @@ impl<'a> Desk<'a> {
         self.calls += 1;
         let key = EffectKey { inbound_id: message.id, step: self.step };
         let outcome = match self.admit(name, arguments) {
+            Ok(_) if Instant::now() >= self.ends_at => Err(ToolError::TimedOut),
             Ok(tool) => {
                 let (tools, agent, facts) = (self.tools, self.agent, self.facts.as_ref());
                 let call = Call { tools, agent, message, facts, key, now: self.now };

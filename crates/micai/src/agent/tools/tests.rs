@@ -136,3 +136,12 @@ async fn a_turn_makes_so_many_calls_and_their_arguments_have_bounds() {
     assert_eq!(keys.len(), TOOL_CALLS_PER_TURN_MAX + 1);
     assert_eq!(keys[1], format!("tool:{}:2", message.id), "the same turn again has the same keys");
 }
+
+#[tokio::test]
+async fn a_turn_whose_time_is_up_calls_nothing_more() {
+    let (tools, message) = (Tools::too_late(), message());
+    let everything = agent(ToolName::ALL);
+    let mut desk = Desk::new(&tools, &everything, None, None, now());
+    assert_eq!(desk.call(&message, "get_weather", &json!({})).await, Err(ToolError::TimedOut));
+    assert_eq!(desk.take().0[0].fate, ToolFate::TimedOut);
+}
