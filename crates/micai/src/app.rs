@@ -1,11 +1,12 @@
 //! The platform put together: which parts a process runs, from the settings to running tasks and back to silence.
 
+mod notices;
 mod tools;
+mod words;
 
 use std::fs::File;
 use std::io::Read as _;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +19,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::agent::consent::{CONSENT_WORDS_FILE_BYTES_MAX, ConsentWords};
 use crate::agent::tools::Tools;
 use crate::agent::triggers::Gate;
 use crate::clock::SharedClock;
 use crate::config::{Config, DatabaseUrl};
 use crate::cost::{PRICES_FILE_BYTES_MAX, PriceTable};
+use crate::domain::conversation::HandoverRules;
 use crate::domain::fate::UnknownRules;
 use crate::http::server::{Drained, ServerLimits};
 use crate::http::state::SendingRules;
@@ -102,7 +103,7 @@ impl App {
     /// A sentence about what could not be opened or understood.
     pub async fn start(config: &Config, roles: Roles, clock: SharedClock, mut chance: StdRng) -> anyhow::Result<Self> {
         let prices = Arc::new(open_prices(config)?);
-        let consent = Arc::new(consent_words(config.consent_words_file.as_deref())?);
+        let (consent, control) = words::open(config)?;
         let ids = Arc::new(Ids::from_rng(StdRng::from_rng(&mut chance)));
         let store = open_store(config, ids.clone(), clock.clone()).await?;
         store.migrate().await.context("the database schema could not be brought up to date")?;
@@ -127,10 +128,10 @@ impl App {
         let api = Arc::new(open_api(config)?);
         let sync = app.start_templates(config, roles, &clock, &api).await?;
         let gate = Arc::new(Gate::new(config.require_invoke_prefix, &config.invoke_prefixes));
+        let words = Words { gate, consent: Arc::new(consent), control: Arc::new(control) };
         let tools = Arc::new(tools::open(config, &clock)?);
         if roles.worker {
-            let words = Words { gate: gate.clone(), consent: consent.clone() };
-            app.start_worker(config, &clock, ids, words, tools.clone());
+            app.start_worker(config, &clock, ids, words.clone(), tools.clone());
             app.start_sender(config, &clock, &prices, api.clone(), StdRng::from_rng(&mut chance));
         }
         if roles.scheduler {
@@ -138,10 +139,11 @@ impl App {
             app.start_budgets(config, &clock, &prices);
             let (store, queue) = (app.store.clone(), app.queue.clone());
             app.loops.push(tokio::spawn(scheduler::run(store, queue, clock.clone(), app.stop.clone())));
+            app.start_notices(config, &clock, StdRng::from_rng(&mut chance))?;
         }
         if roles.api {
             let desk = TemplateDesk::new(app.store.clone(), api, app.templates.clone(), sync);
-            app.start_http(config, clock, prices, desk, Words { gate, consent }, tools).await?;
+            app.start_http(config, clock, prices, desk, words, tools).await?;
         }
         Ok(app)
     }
@@ -198,6 +200,7 @@ impl App {
             workers: config.turn_workers,
             lease_seconds: seconds(config.conversation_lease_seconds),
             window_seconds: i64::from(config.freeform_window_hours) * 3_600,
+            handover: handover_rules(config),
         };
         let worker = Worker::new(self.store.clone(), self.queue.clone(), clock.clone(), ids, words, tools, limits);
         self.loops.push(tokio::spawn(worker.run(self.tasks.clone(), self.stop.clone())));
@@ -319,6 +322,8 @@ impl App {
             admin_api_key: config.admin_api_key.clone(),
             gate: words.gate,
             consent: words.consent,
+            control: words.control,
+            handover: handover_rules(config),
             tools,
             default_phone_number_id: phone_number_id(config),
             page_rows_max: config.page_rows_max,
@@ -341,20 +346,12 @@ impl App {
     }
 }
 
-/// The words by which people stop us: those of the file that the settings name, else the compiled-in ones.
-fn consent_words(file: Option<&Path>) -> anyhow::Result<ConsentWords> {
-    let Some(file) = file else {
-        return ConsentWords::built_in().context("the compiled-in consent words are wrong");
-    };
-    let named = || format!("MICAI_CONSENT_WORDS_FILE names {}", file.display());
-    let size = std::fs::metadata(file).with_context(|| format!("{}, which cannot be read", named()))?.len();
-    anyhow::ensure!(
-        size <= u64::try_from(CONSENT_WORDS_FILE_BYTES_MAX).unwrap_or(u64::MAX),
-        "{}, which is over {CONSENT_WORDS_FILE_BYTES_MAX} bytes",
-        named()
-    );
-    let text = std::fs::read_to_string(file).with_context(|| format!("{}, which cannot be read", named()))?;
-    ConsentWords::parse(&text).with_context(named)
+/// How conversations are handed to people.
+fn handover_rules(config: &Config) -> HandoverRules {
+    HandoverRules {
+        seconds: i64::from(config.steering.handover_hours) * 3_600,
+        is_told: config.steering.operator_webhook_url.is_some(),
+    }
 }
 
 /// Opens the database that the settings name.

@@ -61,7 +61,7 @@ pub struct Config {
     pub outbound_reply_enabled: bool,
     pub require_invoke_prefix: bool,
     pub invoke_prefixes: Vec<String>,
-    pub consent_words_file: Option<PathBuf>,
+    pub steering: SteeringConfig,
     pub freeform_window_hours: u32,
     pub out_of_window_template: Option<String>,
     pub template_language: String,
@@ -110,6 +110,17 @@ impl ToolConfig {
             outbound_private_hosts: from.open_key("outbound_private_hosts", parse::hosts)?,
         })
     }
+}
+
+/// The words by which people stop us and steer a conversation, and how it is handed to people.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the comments of config.default.toml are the documentation of each key")]
+pub struct SteeringConfig {
+    pub consent_words_file: Option<PathBuf>,
+    pub control_words_file: Option<PathBuf>,
+    pub handover_hours: u32,
+    pub operator_webhook_url: Option<Url>,
+    pub operator_webhook_secret: Option<SecretString>,
 }
 
 /// Where the process runs.
@@ -240,7 +251,7 @@ impl Config {
             outbound_reply_enabled: from.open_key("outbound_reply_enabled", parse::flag)?,
             require_invoke_prefix: from.open_key("require_invoke_prefix", parse::flag)?,
             invoke_prefixes: from.open_key("invoke_prefixes", parse::prefixes)?,
-            consent_words_file: from.open_key("consent_words_file", parse::optional_path)?,
+            steering: SteeringConfig::read(from)?,
             freeform_window_hours: from.open_key("freeform_window_hours", parse::whole(1..=24, "hours"))?,
             out_of_window_template: from.open_key("out_of_window_template", parse::optional_name)?,
             template_language: from.open_key("template_language", parse::language)?,
@@ -297,6 +308,13 @@ impl Config {
                 self.conversation_lease_seconds
             ));
         }
+        if self.steering.operator_webhook_url.is_some() && self.steering.operator_webhook_secret.is_none() {
+            reader.note(format!(
+                "{} is set and {} is not: your system could not tell our notices from anybody's; set a secret.",
+                reader.named("operator_webhook_url"),
+                reader.named("operator_webhook_secret")
+            ));
+        }
         if let DatabaseUrl::Sqlite(path) = &self.database_url
             && let Some(folder) = path.parent()
             && !folder.as_os_str().is_empty()
@@ -315,14 +333,20 @@ impl Config {
     fn check_prod(&self, reader: &mut Reader) {
         let app_secrets: Vec<&SecretString> = self.whatsapp_app_secret.iter().collect();
         let single = |secret: &'static str, value| (secret, Option::<&SecretString>::into_iter(value).collect());
-        let rows: [(&str, Vec<&SecretString>); 4] = [
+        let rows: [(&str, Vec<&SecretString>); 5] = [
             ("whatsapp_app_secret", app_secrets),
             single("whatsapp_verify_token", self.whatsapp_verify_token.as_ref()),
             single("admin_api_key", self.admin_api_key.as_ref()),
             single("whatsapp_access_token", self.whatsapp_access_token.as_ref()),
+            single("operator_webhook_secret", self.steering.operator_webhook_secret.as_ref()),
         ];
         for (key, secrets) in rows {
-            let needed = key != "whatsapp_access_token" || self.outbound_reply_enabled;
+            let needed = match key {
+                "whatsapp_access_token" => self.outbound_reply_enabled,
+                // An address without one is refused everywhere.
+                "operator_webhook_secret" => false,
+                _ => true,
+            };
             if secrets.is_empty() && needed {
                 reader.note_missing_in_prod(key);
             }
@@ -357,6 +381,18 @@ impl Config {
     #[must_use]
     pub fn reference() -> Vec<KeyReference> {
         shown::reference()
+    }
+}
+
+impl SteeringConfig {
+    fn read(from: &mut Reader) -> Result<Self, ConfigErrors> {
+        Ok(Self {
+            consent_words_file: from.open_key("consent_words_file", parse::optional_path)?,
+            control_words_file: from.open_key("control_words_file", parse::optional_path)?,
+            handover_hours: from.open_key("handover_hours", parse::whole(1..=720, "hours"))?,
+            operator_webhook_url: from.open_key("operator_webhook_url", parse::optional_web_address)?,
+            operator_webhook_secret: from.secret_key("operator_webhook_secret", parse::optional_secret)?,
+        })
     }
 }
 

@@ -17,6 +17,7 @@ pub mod ids;
 pub mod ingest;
 pub mod letters;
 pub mod lock;
+pub mod operator;
 pub mod queue;
 pub mod redis_link;
 pub mod run;

@@ -59,3 +59,66 @@ ALTER TABLE contacts ADD COLUMN zone text;
 
 -- By which number a person speaks of a reminder of theirs: it keeps it as long as it lives.
 ALTER TABLE schedules ADD COLUMN number BIGINT;
+
+-- Control words. Who speaks in a conversation: since when, until when, whose word it was, and why.
+ALTER TABLE conversations ADD COLUMN mode_until timestamptz;
+ALTER TABLE conversations ADD COLUMN mode_since timestamptz;
+ALTER TABLE conversations ADD COLUMN mode_set_by text;
+ALTER TABLE conversations ADD COLUMN mode_reason text;
+CREATE INDEX conversations_mode ON conversations (mode, id) WHERE mode <> 'bot';
+
+-- Whether people can choose an agent, and its own words for help and for handing over.
+ALTER TABLE agents ADD COLUMN listed boolean NOT NULL DEFAULT false;
+ALTER TABLE agents ADD COLUMN help_reply text;
+ALTER TABLE agents ADD COLUMN handover_reply text;
+CREATE INDEX agents_listed ON agents (id) WHERE listed;
+
+-- What the operator's own system is told of: kept until it has arrived, or is given up. Holds no words and no names.
+CREATE TABLE notices (
+    id              uuid PRIMARY KEY NOT NULL,
+    kind            text NOT NULL,
+    conversation_id uuid NOT NULL,
+    agent_id        text NOT NULL,
+    raised_at       timestamptz NOT NULL,
+    attempts        integer NOT NULL,
+    not_before      timestamptz NOT NULL,
+    settled_at      timestamptz,
+    error           jsonb
+);
+CREATE INDEX notices_due ON notices (not_before, id) WHERE settled_at IS NULL;
+
+-- People who are forgotten: what was asked for, how far it is (the stage and the last row of it), and what was erased. The row is the
+-- receipt.
+CREATE TABLE erasures (
+    id                  uuid PRIMARY KEY NOT NULL,
+    contact_id          uuid NOT NULL,
+    asked_by            text NOT NULL,
+    asked_at            timestamptz NOT NULL,
+    inbound_through     uuid NOT NULL,
+    stage               text NOT NULL,
+    cursor_conversation uuid NOT NULL,
+    cursor_id           uuid NOT NULL,
+    counts              jsonb NOT NULL,
+    receipt             jsonb,
+    done_at             timestamptz
+);
+CREATE INDEX erasures_open ON erasures (id) WHERE done_at IS NULL;
+
+-- The log still only grows, but what it repeats of messages to somebody who is forgotten can go.
+DROP TRIGGER audit_log_only_grows ON audit_log;
+CREATE TRIGGER audit_log_only_grows BEFORE DELETE OR TRUNCATE ON audit_log
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_change_the_past();
+CREATE FUNCTION refuse_to_change_more_than_words() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.action IN ('message_sent', 'letter_replayed', 'letter_discarded')
+        AND (to_jsonb(NEW) - 'state_before' - 'state_after') = (to_jsonb(OLD) - 'state_before' - 'state_after')
+        AND (NEW.state_before IS NOT DISTINCT FROM OLD.state_before OR NEW.state_before = '{"erased": true}')
+        AND (NEW.state_after IS NOT DISTINCT FROM OLD.state_after OR NEW.state_after = '{"erased": true}')
+    THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION '% only grows: its rows are neither changed nor deleted', TG_TABLE_NAME;
+END
+$$;
+CREATE TRIGGER audit_log_loses_only_words BEFORE UPDATE ON audit_log
+    FOR EACH ROW EXECUTE FUNCTION refuse_to_change_more_than_words();

@@ -59,3 +59,59 @@ ALTER TABLE contacts ADD COLUMN zone TEXT;
 
 -- By which number a person speaks of a reminder of theirs: it keeps it as long as it lives.
 ALTER TABLE schedules ADD COLUMN number INTEGER;
+
+-- Control words. Who speaks in a conversation: since when, until when, whose word it was, and why.
+ALTER TABLE conversations ADD COLUMN mode_until INTEGER;
+ALTER TABLE conversations ADD COLUMN mode_since INTEGER;
+ALTER TABLE conversations ADD COLUMN mode_set_by TEXT;
+ALTER TABLE conversations ADD COLUMN mode_reason TEXT;
+CREATE INDEX conversations_mode ON conversations (mode, id) WHERE mode <> 'bot';
+
+-- Whether people can choose an agent, and its own words for help and for handing over.
+ALTER TABLE agents ADD COLUMN listed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE agents ADD COLUMN help_reply TEXT;
+ALTER TABLE agents ADD COLUMN handover_reply TEXT;
+CREATE INDEX agents_listed ON agents (id) WHERE listed;
+
+-- What the operator's own system is told of: kept until it has arrived, or is given up. Holds no words and no names.
+CREATE TABLE notices (
+    id              BLOB PRIMARY KEY NOT NULL,
+    kind            TEXT NOT NULL,
+    conversation_id BLOB NOT NULL,
+    agent_id        TEXT NOT NULL,
+    raised_at       INTEGER NOT NULL,
+    attempts        INTEGER NOT NULL,
+    not_before      INTEGER NOT NULL,
+    settled_at      INTEGER,
+    error           TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX notices_due ON notices (not_before, id) WHERE settled_at IS NULL;
+
+-- People who are forgotten: what was asked for, how far it is (the stage and the last row of it), and what was erased. The row is the
+-- receipt.
+CREATE TABLE erasures (
+    id                  BLOB PRIMARY KEY NOT NULL,
+    contact_id          BLOB NOT NULL,
+    asked_by            TEXT NOT NULL,
+    asked_at            INTEGER NOT NULL,
+    inbound_through     BLOB NOT NULL,
+    stage               TEXT NOT NULL,
+    cursor_conversation BLOB NOT NULL,
+    cursor_id           BLOB NOT NULL,
+    counts              TEXT NOT NULL,
+    receipt             TEXT,
+    done_at             INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX erasures_open ON erasures (id) WHERE done_at IS NULL;
+
+-- The log still only grows, but what it repeats of messages to somebody who is forgotten can go.
+DROP TRIGGER audit_log_is_not_updated;
+CREATE TRIGGER audit_log_is_not_updated BEFORE UPDATE ON audit_log
+WHEN NOT (OLD.action IN ('message_sent', 'letter_replayed', 'letter_discarded')
+    AND NEW.id IS OLD.id AND NEW.at IS OLD.at AND NEW.actor IS OLD.actor AND NEW.actor_name IS OLD.actor_name
+    AND NEW.request_id IS OLD.request_id AND NEW.action IS OLD.action AND NEW.subject IS OLD.subject
+    AND (NEW.state_before IS OLD.state_before OR NEW.state_before = '{"erased":true}')
+    AND (NEW.state_after IS OLD.state_after OR NEW.state_after = '{"erased":true}'))
+BEGIN
+    SELECT RAISE(ABORT, 'audit_log only grows: its rows are neither changed nor deleted');
+END;

@@ -101,7 +101,7 @@ fn spelled_payload(payload: &str) -> String {
 
 /// A normalised text as words are compared: without what is invisible, with one kind of apostrophe and hyphen, and without
 /// what stands around it, such as `!`, `*` or an emoji. A question mark stays: whoever asks does not wish yet.
-fn whole(normalised: &str) -> Option<String> {
+pub(super) fn whole(normalised: &str) -> Option<String> {
     if normalised.len() > MESSAGE_BYTES_MAX {
         return None;
     }
@@ -129,6 +129,6 @@ fn plain(character: char) -> char {
 }
 
 /// Also the Greek one, which is a semicolon.
-fn is_question_mark(character: char) -> bool {
+pub(super) fn is_question_mark(character: char) -> bool {
     matches!(character, '?' | '¿' | '؟' | ';')
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 pub mod consent;
+pub mod control;
 pub mod reminders;
 pub mod tools;
 pub mod triggers;

@@ -1,5 +1,6 @@
 //! A turn: from the messages that waited to replies and effects. The one parent function of everything an agent does.
 
+mod steering;
 #[cfg(test)]
 mod tests;
 
@@ -10,12 +11,14 @@ use jiff::{SignedDuration, Timestamp};
 use super::CompiledAgent;
 use super::answer::{Answer, Spoken, answer};
 use super::consent::{self, ConsentWords, Standing};
+use super::control::ControlWords;
 use super::tools::{Desk, Tools, reminders};
 use super::triggers::{Gate, GateOutcome, normalise};
 use crate::domain::agent::StalePolicy;
 use crate::domain::consent::ConsentSource;
 use crate::domain::contact::Address;
-use crate::domain::conversation::ConversationMode;
+use crate::domain::control::ControlWish;
+use crate::domain::conversation::{ConversationMode, HandoverRules, ModeState};
 use crate::domain::inbound::{InboundState, MessageNature, PendingMessage};
 use crate::domain::outbound::{MessageBody, cut};
 use crate::domain::person::PersonFacts;
@@ -39,8 +42,12 @@ pub struct TurnInput<'a> {
     pub gate: &'a Gate,
     /// The words by which people stop us.
     pub consent: &'a ConsentWords,
-    /// Who speaks for the business in this conversation.
-    pub mode: ConversationMode,
+    /// The words by which people steer the conversation itself.
+    pub control: &'a ControlWords,
+    /// How conversations are handed to people.
+    pub handover: HandoverRules,
+    /// Who speaks for the business in this conversation, as it was last set.
+    pub mode: ModeState,
     /// Since when the person wants nothing from us.
     pub opted_out_at: Option<Timestamp>,
     /// How the person said that they want no marketing from us, if they did.
@@ -88,9 +95,16 @@ pub struct TurnOutcome {
 }
 
 /// Whether a turn over what was claimed needs [`PersonFacts`]. Most do not, and nothing is read for them.
-pub fn needs_facts(claim: &Claim) -> bool {
+pub fn needs_facts(claim: &Claim, gate: &Gate, control: &ControlWords) -> bool {
     // Where somebody is who shares their location as an answer: their phone tells which units they are used to.
-    claim.question.is_some() && claim.pending.iter().any(|message| message.location.is_some())
+    let shares_location = || claim.question.is_some() && claim.pending.iter().any(|message| message.location.is_some());
+    let asks_for_agents = |message: &PendingMessage| {
+        let normalised =
+            normalise(&first_characters(message.text.as_deref().unwrap_or_default(), MATCHED_CHARACTERS_MAX));
+        let wishes = [ControlWish::Help, ControlWish::Agents, ControlWish::Switch];
+        steering::heard(control, gate, message, &normalised).is_some_and(|heard| wishes.contains(&heard.wish))
+    };
+    shares_location() || claim.pending.iter().any(asks_for_agents)
 }
 
 /// Whether a turn over what was claimed needs the person's reminders, which are read together with [`PersonFacts`].
@@ -108,12 +122,14 @@ pub fn needs_reminders(claim: &Claim, gate: &Gate, tools: &Tools) -> bool {
 pub async fn run_turn(input: &TurnInput<'_>) -> TurnOutcome {
     let replaced = replaced_in_batch(input.pending);
     let mut outcome = TurnOutcome::default();
-    let mut standing =
+    let standing =
         Standing { opted_out: input.opted_out_at.is_some(), marketing_stopped_by: input.marketing_stopped_by };
+    let mut course = Course { standing, mode: input.mode, is_over: false };
+    outcome.effects = steering::time_is_over(input, &mut course);
     let mut desk = Desk::new(input.tools, input.agent, input.facts, input.question.cloned(), input.now);
     for message in input.pending {
         let replaced = replaced.contains(message.provider_message_id.as_str());
-        let judged = judge(input, message, &mut standing, replaced, &mut desk).await;
+        let judged = judge(input, message, &mut course, replaced, &mut desk).await;
         let state = if judged.decision == Decision::Stale { InboundState::Stale } else { InboundState::Done };
         outcome.states.push((message.id, state));
         outcome.effects.extend(judged.effects);
@@ -122,12 +138,15 @@ pub async fn run_turn(input: &TurnInput<'_>) -> TurnOutcome {
                 to: message.reply_to.clone(),
                 body: fitted(body),
                 answers: message.provider_message_id.clone(),
-                ignores_opt_out: judged.decision == Decision::OptOut,
+                ignores_opt_out: judged.ignores_opt_out,
             });
         }
         let (tools, denials) = desk.take();
         outcome.effects.extend(denials);
         outcome.trace.messages.push(MessageTrace { inbound_id: message.id, decision: judged.decision, tools });
+        if course.is_over {
+            break;
+        }
     }
     if desk.question.as_ref() != input.question {
         outcome.effects.push(Effect::Ask(desk.question));
@@ -144,23 +163,52 @@ fn replaced_in_batch(pending: &[PendingMessage]) -> HashSet<&str> {
         .collect()
 }
 
+/// How it stands at this point of a turn.
+pub(super) struct Course {
+    standing: Standing,
+    mode: ModeState,
+    /// What still waits has a turn of its own.
+    is_over: bool,
+}
+
 /// What becomes of one message.
 pub(super) struct Judged {
     pub decision: Decision,
     pub reply: Option<MessageBody>,
     pub effects: Vec<Effect>,
+    /// The reply goes out although the person wants nothing from us.
+    pub ignores_opt_out: bool,
 }
 
 impl Judged {
     fn silent(decision: Decision) -> Self {
-        Self { decision, reply: None, effects: Vec::new() }
+        Self { decision, reply: None, effects: Vec::new(), ignores_opt_out: false }
+    }
+}
+
+/// How long a message has waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lateness {
+    InTime,
+    /// It is answered with an apology.
+    Late,
+    /// It is not answered.
+    TooLate,
+}
+
+impl Lateness {
+    fn apologise(self, reply: Option<MessageBody>) -> Option<MessageBody> {
+        match self {
+            Self::Late => reply.map(|body| body.prefixed(APOLOGY_PREFIX)),
+            Self::InTime | Self::TooLate => reply,
+        }
     }
 }
 
 async fn judge(
     input: &TurnInput<'_>,
     message: &PendingMessage,
-    standing: &mut Standing,
+    course: &mut Course,
     replaced: bool,
     desk: &mut Desk<'_>,
 ) -> Judged {
@@ -184,14 +232,18 @@ async fn judge(
         MessageNature::Tap => input.consent.of_tap(&normalised, message.tapped.as_deref()),
         _ => input.consent.of_message(&normalised),
     };
-    if let Some(verdict) = heard.and_then(|heard| consent::judge(&heard, message, standing)) {
+    if let Some(verdict) = heard.and_then(|heard| consent::judge(&heard, message, &mut course.standing)) {
         let reply = verdict.reply.map(|text| MessageBody::Text { text });
-        return Judged { decision: verdict.decision, reply, effects: verdict.effects };
+        let ignores_opt_out = verdict.decision == Decision::OptOut;
+        return Judged { decision: verdict.decision, reply, effects: verdict.effects, ignores_opt_out };
     }
-    if standing.opted_out {
+    if let Some(judged) = steering::steered(input, message, &normalised, course) {
+        return judged;
+    }
+    if course.standing.opted_out {
         return Judged::silent(Decision::OptedOut);
     }
-    if input.mode != ConversationMode::Bot {
+    if course.mode.at(input.now) != ConversationMode::Bot {
         return Judged::silent(Decision::NotBot);
     }
     // A tap on a button of ours and the answer to a question of ours are for us, and a schedule speaks to the agent: they need no
@@ -201,18 +253,26 @@ async fn judge(
     if !is_invoked && !is_awaited {
         return Judged::silent(Decision::NotInvoked);
     }
+    let late = lateness(input, message);
+    if late == Lateness::TooLate {
+        return Judged::silent(Decision::Stale);
+    }
+    let spoken = Spoken { message, text, normalised: &normalised, gate: input.gate, is_invoked, is_awaited };
+    let Answer { decision, reply, effects } = answer(input.agent, &spoken, desk).await;
+    Judged { decision, reply: late.apologise(reply), effects, ignores_opt_out: false }
+}
+
+fn lateness(input: &TurnInput<'_>, message: &PendingMessage) -> Lateness {
     let settings = &input.agent.settings;
     let age = input.now.duration_since(message.sent_at);
     let is_stale = age > SignedDuration::from_secs(settings.stale_after_seconds);
     let too_late =
         settings.stale_policy == StalePolicy::Ignore || age > SignedDuration::from_secs(input.window_seconds);
-    if is_stale && too_late {
-        return Judged::silent(Decision::Stale);
+    match (is_stale, too_late) {
+        (false, _) => Lateness::InTime,
+        (true, false) => Lateness::Late,
+        (true, true) => Lateness::TooLate,
     }
-    let spoken = Spoken { message, text, normalised: &normalised, gate: input.gate, is_invoked, is_awaited };
-    let Answer { decision, reply, effects } = answer(input.agent, &spoken, desk).await;
-    let reply = if is_stale { reply.map(|body| body.prefixed(APOLOGY_PREFIX)) } else { reply };
-    Judged { decision, reply, effects }
 }
 
 /// A reply in its bounds.
@@ -227,12 +287,12 @@ fn taken_back(message: &PendingMessage, replaced: bool) -> Option<Judged> {
     if message.nature == MessageNature::Revoke {
         let erase = |target: &String| Effect::EraseWords { provider_message_id: target.clone() };
         let effects = message.target_provider_message_id.iter().map(erase).collect();
-        return Some(Judged { decision: Decision::Revoked, reply: None, effects });
+        return Some(Judged { effects, ..Judged::silent(Decision::Revoked) });
     }
     if message.revoked {
         // The revocation came first: the words of the latecomer go as well.
         let effects = vec![Effect::EraseWords { provider_message_id: message.provider_message_id.clone() }];
-        return Some(Judged { decision: Decision::Revoked, reply: None, effects });
+        return Some(Judged { effects, ..Judged::silent(Decision::Revoked) });
     }
     (message.edited || replaced).then(|| Judged::silent(Decision::ReplacedByEdit))
 }

@@ -139,6 +139,22 @@ pub(super) fn hosts(text: &str) -> Parsed<Vec<String>> {
     }
 }
 
+/// Where something is posted to; empty means "nowhere". A password in it would be printed.
+pub(super) fn optional_web_address(text: &str) -> Parsed<Option<Url>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = || {
+        "it must be an http or https address without user and password, such as https://desk.example/micai".to_owned()
+    };
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    let is_plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    match matches!(url.scheme(), "http" | "https") && is_plain && url.host_str().is_some() {
+        true => Ok(Some(url)),
+        false => Err(wrong()),
+    }
+}
+
 /// Whether what is sent to `url` stays on this machine.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {

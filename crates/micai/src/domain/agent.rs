@@ -88,6 +88,12 @@ pub struct AgentSettings {
     pub unknown_policy: Option<UnknownPolicy>,
     /// The tools that it may use, each once, by name. Nothing else runs, whoever asks for it.
     pub tools: Vec<ToolName>,
+    /// Whether people can choose it: in the list of agents, and by its name.
+    pub listed: bool,
+    /// What it answers to a call for help, in place of what the platform knows; how to reach a person stands below it.
+    pub help_reply: Option<String>,
+    /// What it says when a person is asked for, in place of the platform's own words.
+    pub handover_reply: Option<String>,
 }
 
 impl AgentSettings {
@@ -110,6 +116,9 @@ impl Default for AgentSettings {
             unknown_deadline_seconds: None,
             unknown_policy: None,
             tools: Vec::new(),
+            listed: false,
+            help_reply: None,
+            handover_reply: None,
         }
     }
 }

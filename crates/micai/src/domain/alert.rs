@@ -42,6 +42,10 @@ pub enum AlertKind {
     BudgetWarning,
     /// A budget is spent: sends are refused.
     BudgetExceeded,
+    /// Somebody wants to talk to a person. Subject: the conversation.
+    HandoverRequested,
+    /// The operator's own system does not take notices.
+    OperatorWebhookFailed,
 }
 
 /// How much it matters.
@@ -58,7 +62,7 @@ pub enum Severity {
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::AccountPaused,
         Self::NumberPaused,
         Self::TemplatePaused,
@@ -72,6 +76,8 @@ impl AlertKind {
         Self::TemplateSyncFailed,
         Self::BudgetWarning,
         Self::BudgetExceeded,
+        Self::HandoverRequested,
+        Self::OperatorWebhookFailed,
     ];
 
     /// The name in the database and in answers.
@@ -90,6 +96,8 @@ impl AlertKind {
             Self::TemplateSyncFailed => "template_sync_failed",
             Self::BudgetWarning => "budget_warning",
             Self::BudgetExceeded => "budget_exceeded",
+            Self::HandoverRequested => "handover_requested",
+            Self::OperatorWebhookFailed => "operator_webhook_failed",
         }
     }
 

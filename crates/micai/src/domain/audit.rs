@@ -99,7 +99,7 @@ actions! {
     RuleSaved = "rule_saved",
     /// A rule was deleted.
     RuleDeleted = "rule_deleted",
-    /// A contact was bound to an agent. Subject: the contact, as of the next three.
+    /// A contact was bound to an agent. Subject: the contact, as of the next four.
     ContactBound = "contact_bound",
     /// A person's consent was noted by somebody else.
     ConsentSet = "consent_set",
@@ -107,6 +107,8 @@ actions! {
     ContactBlocked = "contact_blocked",
     /// A contact is no longer blocked.
     ContactUnblocked = "contact_unblocked",
+    /// A contact was forgotten.
+    ContactErased = "contact_erased",
     /// A conversation changed hands. Subject: the conversation.
     ConversationModeSet = "conversation_mode_set",
     /// A message was sent by a person. Subject: the send, as of the next three.

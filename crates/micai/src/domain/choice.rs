@@ -90,7 +90,7 @@ impl MessageBody {
             Self::List { text, .. } | Self::Buttons { text, .. } | Self::LocationRequest { text } => {
                 (text, CHOICE_TEXT_CHARACTERS_MAX)
             }
-            Self::Template { .. } => return self,
+            Self::Template { .. } | Self::Erased => return self,
         };
         *text = cut(&format!("{prefix}{text}"), characters_max);
         self

@@ -168,6 +168,8 @@ pub enum MessageBody {
         /// What there is to tap.
         buttons: Vec<Choice>,
     },
+    /// Nothing any more: the person was forgotten.
+    Erased,
     /// Words with a button by which the person shares where they are.
     LocationRequest {
         /// The words.
@@ -184,6 +186,7 @@ impl MessageBody {
             Self::List { .. } => "list",
             Self::Buttons { .. } => "buttons",
             Self::LocationRequest { .. } => "location_request",
+            Self::Erased => "erased",
         }
     }
 
@@ -195,13 +198,18 @@ impl MessageBody {
             | Self::Buttons { text, .. }
             | Self::LocationRequest { text } => Some(text),
             Self::Template { text, .. } => text.as_deref(),
+            Self::Erased => None,
         }
     }
 
     /// The template that it is.
     pub fn template(&self) -> Option<&TemplateUse> {
         match self {
-            Self::Text { .. } | Self::List { .. } | Self::Buttons { .. } | Self::LocationRequest { .. } => None,
+            Self::Text { .. }
+            | Self::List { .. }
+            | Self::Buttons { .. }
+            | Self::LocationRequest { .. }
+            | Self::Erased => None,
             Self::Template { template, .. } => Some(template),
         }
     }

@@ -22,7 +22,7 @@ pub struct PersonFacts {
     pub last_inbound_at: Option<Timestamp>,
     /// Their own reminders, where a message needs them.
     pub reminders: Option<Reminders>,
-    /// The first agents by id, at most [`AGENT_CHOICES_MAX`].
+    /// The agents that people can choose, at most [`AGENT_CHOICES_MAX`], by id.
     pub agents: Vec<AgentChoice>,
 }
 
@@ -31,6 +31,8 @@ pub struct PersonFacts {
 pub struct AgentChoice {
     /// Its id.
     pub id: AgentId,
-    /// Its name for people.
+    /// Its name for people; its id where it has none.
     pub name: String,
+    /// What it is for.
+    pub purpose: String,
 }

@@ -5,8 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::agent::AgentId;
 use super::consent::{ConsentChange, ConsentSource};
-use super::conversation::ConversationMode;
+use super::control::ControlWish;
+use super::conversation::{ModeChange, ModeState};
+use super::erasure::ErasureWish;
 use super::inbound::{InboundState, PendingMessage};
+use super::notice::NoticeKind;
 use super::outbound::NewOutbound;
 use super::question::OpenQuestion;
 use super::schedule::NewSchedule;
@@ -22,8 +25,8 @@ pub struct Claim {
     pub contact_id: ContactId,
     /// Fencing token: grows with every claim.
     pub lease_token: i64,
-    /// Who speaks for the business.
-    pub mode: ConversationMode,
+    /// Who speaks for the business, as it was last set.
+    pub mode: ModeState,
     /// Since when the person wants nothing from us.
     pub opted_out_at: Option<Timestamp>,
     /// How the person said that they want no marketing from us, if they did.
@@ -110,6 +113,17 @@ pub enum Effect {
     Ask(Option<OpenQuestion>),
     /// A tool was called that the agent does not list: it did not run, and that is written down.
     ToolDenied(ToolDenial),
+    /// Somebody else speaks in the conversation from now on.
+    Mode(ModeChange),
+    /// The operator's own system is told.
+    Tell(NoticeKind),
+    /// Another agent answers the person from now on, wherever they write.
+    BindAgent {
+        /// Which.
+        agent_id: AgentId,
+    },
+    /// The person is forgotten.
+    Forget(Box<ErasureWish>),
 }
 
 impl Effect {
@@ -142,6 +156,11 @@ pub enum Decision {
         rule_id: String,
         /// What matched.
         matched: String,
+    },
+    /// A control word.
+    Control {
+        /// What it asks for.
+        wish: ControlWish,
     },
     /// No rule matched, and the words ask for something that this tool does.
     Tool {

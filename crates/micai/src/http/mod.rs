@@ -60,8 +60,8 @@ fn open_routes() -> OpenApiRouter<HttpState> {
 
 fn admin_routes() -> OpenApiRouter<HttpState> {
     use admin::{
-        agents, alerts, audit, bind, budgets, contacts, conversations, letters, messages, outbound, pauses, rules,
-        schedules, spend, templates, tools, try_agent,
+        agents, alerts, audit, bind, budgets, contacts, conversations, erasures, handover, letters, messages, outbound,
+        pauses, rules, schedules, spend, templates, tools, try_agent,
     };
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
@@ -83,8 +83,10 @@ fn admin_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(conversations::transcript, messages::send))
         .routes(routes!(messages::plan))
         .routes(routes!(conversations::timeline))
+        .routes(routes!(handover::set_mode))
         .routes(routes!(contacts::list))
-        .routes(routes!(contacts::read))
+        .routes(routes!(contacts::read, erasures::erase))
+        .routes(routes!(erasures::read))
         .routes(routes!(contacts::set_consent))
         .routes(routes!(contacts::block, contacts::unblock))
         .routes(routes!(outbound::list))

@@ -7,10 +7,12 @@ use secrecy::SecretString;
 
 use super::error::Problem;
 use crate::agent::consent::ConsentWords;
+use crate::agent::control::ControlWords;
 use crate::agent::tools::Tools;
 use crate::agent::triggers::Gate;
 use crate::clock::SharedClock;
 use crate::cost::PriceTable;
+use crate::domain::conversation::HandoverRules;
 use crate::domain::fate::UnknownRules;
 use crate::ingest::Ingest;
 use crate::queue::WakeQueue;
@@ -47,6 +49,10 @@ pub struct HttpState {
     pub gate: Arc<Gate>,
     /// The words by which people stop us, for explanations.
     pub consent: Arc<ConsentWords>,
+    /// The words by which they steer a conversation, for explanations.
+    pub control: Arc<ControlWords>,
+    /// How conversations are handed to people.
+    pub handover: HandoverRules,
     /// What tools reach, for explanations.
     pub tools: Arc<Tools>,
     /// Our number on which the conversation of somebody stands who is bound before they ever wrote. The binding counts

@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::consent::consent_refusal;
-use crate::domain::outbound::{SendCandidate, SendError};
+use crate::domain::erasure::erased_error;
+use crate::domain::outbound::{MessageBody, SendCandidate, SendError};
 use crate::domain::pause::{PauseKey, PauseScope, Stopped};
 use crate::domain::template::TemplateCategory;
 use crate::store::PauseSnapshot;
@@ -47,6 +48,9 @@ pub fn check(
     country: &str,
     now: Timestamp,
 ) -> Permission {
+    if candidate.body == MessageBody::Erased {
+        return Permission::Cancel(erased_error());
+    }
     if let Some(error) = consent_refusal(candidate, category) {
         return Permission::Cancel(error);
     }
@@ -109,7 +113,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::domain::contact::{Address, AddressKind};
-    use crate::domain::outbound::MessageBody;
     use crate::ids::Ids;
 
     const DAY: i64 = 24 * 3_600;

@@ -103,7 +103,8 @@ pub(super) fn category(body: &MessageBody, template: Option<TemplateCategory>) -
             MessageBody::Text { .. }
             | MessageBody::List { .. }
             | MessageBody::Buttons { .. }
-            | MessageBody::LocationRequest { .. },
+            | MessageBody::LocationRequest { .. }
+            | MessageBody::Erased,
             _,
         ) => Category::Service,
         (MessageBody::Template { .. }, Some(TemplateCategory::Utility)) => Category::Utility,

@@ -168,7 +168,8 @@ impl Store {
         let rows: Vec<AgentColumns> = read!(&self.db, |pool, D| {
             sqlx::query_as(
                 "SELECT id, version, name, purpose, persona, fallback_reply, stale_after_seconds, stale_policy,
-                        fallback_template, unknown_deadline_seconds, unknown_policy, tools, created_at, updated_at
+                        fallback_template, unknown_deadline_seconds, unknown_policy, tools, listed, help_reply,
+                        handover_reply, created_at, updated_at
                  FROM agents WHERE id > $1 ORDER BY id LIMIT $2",
             )
             .bind(after)
@@ -189,7 +190,8 @@ impl Store {
 }
 
 const AGENT: &str = "SELECT id, version, name, purpose, persona, fallback_reply, stale_after_seconds, stale_policy,
-        fallback_template, unknown_deadline_seconds, unknown_policy, tools, created_at, updated_at
+        fallback_template, unknown_deadline_seconds, unknown_policy, tools, listed, help_reply, handover_reply, created_at,
+        updated_at
     FROM agents WHERE id = $1";
 
 /// The agent as it stands, kept from others until the transaction ends.
@@ -221,6 +223,9 @@ row! {
         unknown_deadline_seconds: Option<i64>,
         unknown_policy: Option<String>,
         tools: Option<Json<Vec<String>>>,
+        listed: bool,
+        help_reply: Option<String>,
+        handover_reply: Option<String>,
         created_at: Ts,
         updated_at: Ts,
     }
@@ -240,6 +245,9 @@ fn read_agent(row: AgentColumns) -> Result<AgentRow, StoreError> {
             unknown_deadline_seconds: row.unknown_deadline_seconds,
             unknown_policy: row.unknown_policy.map(|word| read_word("unknown policy", &word)).transpose()?,
             tools: read_tools(row.tools.map(|tools| tools.0)),
+            listed: row.listed,
+            help_reply: row.help_reply,
+            handover_reply: row.handover_reply,
         },
         created_at: row.created_at.0,
         updated_at: row.updated_at.0,
@@ -294,8 +302,8 @@ async fn write_settings(tx: &mut Tx, id: &AgentId, settings: &AgentSettings, now
         sqlx::query(
             "UPDATE agents SET version = version + 1, name = $1, purpose = $2, persona = $3, fallback_reply = $4,
                  stale_after_seconds = $5, stale_policy = $6, fallback_template = $7, unknown_deadline_seconds = $8,
-                 unknown_policy = $9, tools = $10, updated_at = $11
-             WHERE id = $12",
+                 unknown_policy = $9, tools = $10, listed = $11, help_reply = $12, handover_reply = $13, updated_at = $14
+             WHERE id = $15",
         )
         .bind(&settings.name)
         .bind(&settings.purpose)
@@ -307,6 +315,9 @@ async fn write_settings(tx: &mut Tx, id: &AgentId, settings: &AgentSettings, now
         .bind(settings.unknown_deadline_seconds)
         .bind(settings.unknown_policy.map(word).transpose()?)
         .bind(Json(&settings.tools))
+        .bind(settings.listed)
+        .bind(&settings.help_reply)
+        .bind(&settings.handover_reply)
         .bind(Ts(now))
         .bind(id.as_str())
         .execute(connection)

@@ -12,6 +12,7 @@ use super::db::{Ts, read, row};
 use super::error::StoreError;
 use super::reports::{OutboundColumns, OutboundView};
 use crate::domain::contact::{AddressKind, PORTFOLIO_ID};
+use crate::domain::conversation::{ConversationMode, ModeSetter};
 use crate::domain::outbound::SendState;
 use crate::ids::{ContactId, ConversationId, InboundId};
 
@@ -30,8 +31,16 @@ pub struct ConversationView {
     pub phone_number_id: String,
     /// The agent bound to it; none means the default agent.
     pub agent_id: Option<String>,
-    /// `bot`, `human` or `paused`.
+    /// Who speaks now: `bot`, `human` or `paused`.
     pub mode: String,
+    /// From then on the agent answers again.
+    pub mode_until: Option<Timestamp>,
+    /// Since when it is so.
+    pub mode_since: Option<Timestamp>,
+    /// Whose word it was: `person`, `operator` or `time`.
+    pub mode_set_by: Option<String>,
+    /// Why, where somebody said so.
+    pub mode_reason: Option<String>,
     /// When the person last wrote.
     pub last_inbound_at: Option<Timestamp>,
     /// Since when the person wants nothing from us.
@@ -111,34 +120,53 @@ pub struct Station {
 impl Store {
     /// At most `limit` conversations that began before `before`, the youngest first.
     pub async fn conversations(&self, before: Option<Uuid>, limit: i64) -> Result<Vec<ConversationView>, StoreError> {
+        let sql = format!("{CONVERSATIONS} WHERE c.id < $1 ORDER BY c.id DESC LIMIT $2");
         let rows: Vec<ConversationColumns> = read!(&self.db, |pool, D| {
-            sqlx::query_as(
-                "SELECT c.id, c.contact_id, p.name, p.username, c.phone_number_id, c.agent_id, c.mode,
-                        c.last_inbound_at, p.opted_out_at, c.created_at
-                 FROM conversations c JOIN contacts p ON p.id = c.contact_id
-                 WHERE c.id < $1 ORDER BY c.id DESC LIMIT $2",
-            )
-            .bind(before.unwrap_or(Uuid::max()))
-            .bind(limit)
-            .fetch_all(pool)
-            .await?
+            sqlx::query_as(sqlx::AssertSqlSafe(sql))
+                .bind(before.unwrap_or(Uuid::max()))
+                .bind(limit)
+                .fetch_all(pool)
+                .await?
         });
-        Ok(rows.into_iter().map(ConversationColumns::view).collect())
+        Ok(self.views(rows))
+    }
+
+    /// The same, of those in which somebody else than the agent speaks now.
+    pub async fn conversations_in_mode(
+        &self,
+        mode: ConversationMode,
+        before: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<ConversationView>, StoreError> {
+        let sql = format!(
+            "{CONVERSATIONS} WHERE c.mode <> 'bot' AND c.mode = $3 AND (c.mode_until IS NULL OR c.mode_until > $4)
+               AND c.id < $1 ORDER BY c.id DESC LIMIT $2"
+        );
+        let now = self.clock.now();
+        let rows: Vec<ConversationColumns> = read!(&self.db, |pool, D| {
+            sqlx::query_as(sqlx::AssertSqlSafe(sql))
+                .bind(before.unwrap_or(Uuid::max()))
+                .bind(limit)
+                .bind(mode.as_str())
+                .bind(Ts(now))
+                .fetch_all(pool)
+                .await?
+        });
+        Ok(self.views(rows))
     }
 
     /// The conversation of that id.
     pub async fn conversation(&self, id: ConversationId) -> Result<Option<ConversationView>, StoreError> {
+        let sql = format!("{CONVERSATIONS} WHERE c.id = $1");
         let row: Option<ConversationColumns> = read!(&self.db, |pool, D| {
-            sqlx::query_as(
-                "SELECT c.id, c.contact_id, p.name, p.username, c.phone_number_id, c.agent_id, c.mode,
-                        c.last_inbound_at, p.opted_out_at, c.created_at
-                 FROM conversations c JOIN contacts p ON p.id = c.contact_id WHERE c.id = $1",
-            )
-            .bind(id.0)
-            .fetch_optional(pool)
-            .await?
+            sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(id.0).fetch_optional(pool).await?
         });
-        Ok(row.map(ConversationColumns::view))
+        Ok(self.views(row.into_iter().collect()).pop())
+    }
+
+    fn views(&self, rows: Vec<ConversationColumns>) -> Vec<ConversationView> {
+        let now = self.clock.now();
+        rows.into_iter().map(|row| row.view(now)).collect()
     }
 
     /// The identifiers by which a contact can be reached, by kind.
@@ -328,6 +356,11 @@ fn station(at: Timestamp, what: &str, outbound_id: Option<Uuid>, detail: serde_j
     Station { at, what: what.to_owned(), outbound_id, detail }
 }
 
+const CONVERSATIONS: &str =
+    "SELECT c.id, c.contact_id, p.name, p.username, c.phone_number_id, c.agent_id, c.mode, c.mode_until,
+        c.mode_since, c.mode_set_by, c.mode_reason, c.last_inbound_at, p.opted_out_at, c.created_at
+    FROM conversations c JOIN contacts p ON p.id = c.contact_id";
+
 row! {
     struct ConversationColumns {
         id: Uuid,
@@ -337,6 +370,10 @@ row! {
         phone_number_id: String,
         agent_id: Option<String>,
         mode: String,
+        mode_until: Option<Ts>,
+        mode_since: Option<Ts>,
+        mode_set_by: Option<String>,
+        mode_reason: Option<String>,
         last_inbound_at: Option<Ts>,
         opted_out_at: Option<Ts>,
         created_at: Ts,
@@ -389,7 +426,9 @@ row! {
 }
 
 impl ConversationColumns {
-    fn view(self) -> ConversationView {
+    fn view(self, now: Timestamp) -> ConversationView {
+        // Nobody has to have written down that its time is over.
+        let over = self.mode_until.map(|at| at.0).filter(|until| self.mode != "bot" && *until <= now);
         ConversationView {
             id: self.id,
             contact_id: self.contact_id,
@@ -397,7 +436,14 @@ impl ConversationColumns {
             username: self.username,
             phone_number_id: self.phone_number_id,
             agent_id: self.agent_id,
-            mode: self.mode,
+            mode: if over.is_some() { ConversationMode::Bot.as_str().to_owned() } else { self.mode },
+            mode_until: self.mode_until.map(|at| at.0).filter(|_| over.is_none()),
+            mode_since: over.or(self.mode_since.map(|at| at.0)),
+            mode_reason: self.mode_reason.filter(|_| over.is_none()),
+            mode_set_by: match over {
+                Some(_) => Some(ModeSetter::Time.as_str().to_owned()),
+                None => self.mode_set_by,
+            },
             last_inbound_at: self.last_inbound_at.map(|at| at.0),
             opted_out_at: self.opted_out_at.map(|at| at.0),
             created_at: self.created_at.0,

@@ -17,12 +17,13 @@ impl Store {
         let rows: Vec<FactColumns> = read!(&self.db, |pool, D| {
             sqlx::query_as(
                 "SELECT p.id AS contact_id, c.last_inbound_at, p.zone, a.id AS agent_id, a.name AS agent_name,
+                     a.purpose AS agent_purpose,
                      (SELECT i.value FROM contact_identities i
                       WHERE i.contact_id = p.id AND i.kind = 'phone' AND i.superseded_at IS NULL
                       ORDER BY i.created_at DESC LIMIT 1) AS phone
                  FROM conversations c JOIN contacts o ON o.id = c.contact_id
                  JOIN contacts p ON p.id = coalesce(o.merged_into, o.id)
-                 CROSS JOIN (SELECT id, name FROM agents ORDER BY id LIMIT $2) a
+                 LEFT JOIN (SELECT id, name, purpose FROM agents WHERE listed ORDER BY id LIMIT $2) a ON true
                  WHERE c.id = $1 ORDER BY a.id",
             )
             .bind(conversation_id.0)
@@ -30,9 +31,12 @@ impl Store {
             .fetch_all(pool)
             .await?
         });
-        let agents =
-            rows.iter().map(|row| AgentChoice { id: AgentId(row.agent_id.clone()), name: row.agent_name.clone() });
-        let agents = agents.collect();
+        let choice = |row: &FactColumns| {
+            let id = row.agent_id.clone()?;
+            let name = row.agent_name.clone().filter(|name| !name.trim().is_empty()).unwrap_or_else(|| id.clone());
+            Some(AgentChoice { id: AgentId(id), name, purpose: row.agent_purpose.clone().unwrap_or_default() })
+        };
+        let agents = rows.iter().filter_map(choice).collect();
         Ok(rows.into_iter().next().map(|row| PersonFacts {
             contact_id: ContactId(row.contact_id),
             phone: row.phone,
@@ -49,8 +53,9 @@ row! {
         contact_id: Uuid,
         last_inbound_at: Option<Ts>,
         zone: Option<String>,
-        agent_id: String,
-        agent_name: String,
+        agent_id: Option<String>,
+        agent_name: Option<String>,
+        agent_purpose: Option<String>,
         phone: Option<String>,
     }
 }

@@ -9,6 +9,7 @@ use sqlx::types::Json;
 use super::consent;
 use super::db::{Tx, on};
 use super::error::StoreError;
+use super::handover;
 use super::holds::release_held;
 use super::lane::Verb;
 use super::schedules;
@@ -271,9 +272,12 @@ async fn apply_effects(tx: &mut Tx, ids: &Ids, turn: &FinishedTurn) -> Result<()
             Effect::Ask(question) => tools::ask(tx, turn.conversation_id, question.as_ref()).await?,
             // Noted together: see `tools::note_denials`.
             Effect::ToolDenied(_) => {}
+            // Noted last, since a person who is forgotten has nothing left: see `handover::apply_turn`.
+            Effect::Mode(_) | Effect::Tell(_) | Effect::BindAgent { .. } | Effect::Forget(_) => {}
         }
     }
-    tools::note_denials(tx, ids, turn).await
+    tools::note_denials(tx, ids, turn).await?;
+    handover::apply_turn(tx, ids, turn).await
 }
 
 async fn erase_words(tx: &mut Tx, turn: &FinishedTurn, provider_message_id: &str) -> Result<(), StoreError> {

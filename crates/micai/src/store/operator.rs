@@ -6,9 +6,9 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
-use super::audit;
 use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
+use super::{audit, handover};
 use crate::domain::agent::{AgentId, DEFAULT_AGENT_ID};
 use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::contact::{Address, AddressKind};
@@ -97,11 +97,13 @@ impl Store {
         }))
     }
 
-    /// Queues a person's message once for each `key`, with its entry in the audit log.
+    /// Queues a person's message once for each `key`, with its entry in the audit log. Who is in charge of the conversation is so
+    /// for `handover_seconds` again.
     pub async fn send_by_operator(
         &self,
         candidate: &SendCandidate,
         key: Uuid,
+        handover_seconds: i64,
         actor: &Actor,
     ) -> Result<OperatorSend, StoreError> {
         let now = self.clock.now();
@@ -120,6 +122,7 @@ impl Store {
         });
         let entry = AuditEntry::new(AuditAction::MessageSent, id, None, Some(said));
         audit::record(&mut tx, &self.ids, actor, entry, now).await?;
+        handover::extend(&mut tx, candidate.conversation_id, handover_seconds, now).await?;
         tx.commit().await?;
         Ok(OperatorSend::Queued(id))
     }

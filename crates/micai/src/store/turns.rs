@@ -16,7 +16,7 @@ use super::lane::Verb;
 use super::script::{Kind, Rows, Script};
 use crate::domain::agent::{AgentId, DEFAULT_AGENT_ID};
 use crate::domain::contact::{Address, AddressKind};
-use crate::domain::conversation::ConversationMode;
+use crate::domain::conversation::{ConversationMode, ModeSetter, ModeState};
 use crate::domain::inbound::{MessageNature, PendingMessage};
 use crate::domain::question::OpenQuestion;
 use crate::domain::turn::{Claim, UnreadableMessage};
@@ -113,6 +113,8 @@ row! {
         contact_id: Uuid,
         lease_token: i64,
         mode: String,
+        mode_until: Lenient<Option<Ts>>,
+        mode_set_by: Lenient<Option<String>>,
         question: Lenient<Option<Json<OpenQuestion>>>,
         opted_out_at: Lenient<Option<Ts>>,
         marketing_stopped_at: Lenient<Option<Ts>>,
@@ -238,7 +240,7 @@ fn claimed_sql(tx: &Tx) -> String {
         "SELECT m.conversation_id, m.id, m.provider_message_id, m.kind, m.nature, m.text,
              CASE WHEN m.nature = 'tap' OR m.kind = 'location' THEN m.payload END AS carried,
              m.target_provider_message_id, m.reply_to_kind, m.reply_to, m.sent_at, m.received_at, m.failures,
-             c.contact_id, c.lease_token, c.mode, c.question, p.opted_out_at, p.marketing_stopped_at, p.marketing_stopped_by,
+             c.contact_id, c.lease_token, c.mode, c.mode_until, c.mode_set_by, c.question, p.opted_out_at, p.marketing_stopped_at, p.marketing_stopped_by,
              p.blocked_at, a.id AS agent_id, a.version AS agent_version, {revoked} AS revoked, {edited} AS edited
          FROM {waiting}
          JOIN conversations c ON c.id = m.conversation_id
@@ -307,7 +309,11 @@ fn begin_claim(row: &ClaimedRow) -> Claim {
         conversation_id: ConversationId(row.conversation_id),
         contact_id: ContactId(row.contact_id),
         lease_token: row.lease_token,
-        mode: ConversationMode::parse(&row.mode).unwrap_or(ConversationMode::Paused),
+        mode: ModeState {
+            mode: ConversationMode::parse(&row.mode).unwrap_or(ConversationMode::Paused),
+            until: instant(&row.mode_until),
+            set_by: row.mode_set_by.0.as_ref().ok().and_then(|by| by.as_deref()).and_then(ModeSetter::parse),
+        },
         opted_out_at: instant(&row.opted_out_at),
         marketing_stopped_by: instant(&row.marketing_stopped_at).map(|_| consent::stopped_by(stopped_by)),
         blocked_at: instant(&row.blocked_at),

@@ -155,6 +155,7 @@ fn build(candidate: &SendCandidate) -> Result<OutboundMessage, String> {
         MessageBody::List { text, button, rows } => choices::list(text, button, rows),
         MessageBody::Buttons { text, buttons } => choices::buttons(text, buttons),
         MessageBody::LocationRequest { text } => OutboundContent::location_request(text.as_str()),
+        MessageBody::Erased => return Err("the person was forgotten, and the words are gone".to_owned()),
     };
     let content = content.map_err(|error| error.to_string())?;
     let callback = callback_data(candidate.conversation_id, candidate.id);

@@ -1,6 +1,7 @@
 //! The worker: claims a conversation, takes the turn, commits it; and the sweeper that announces what was forgotten.
 
 mod agents;
+mod forget;
 pub mod sweeper;
 
 use std::any::Any;
@@ -14,12 +15,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::agent::consent::ConsentWords;
+use crate::agent::control::ControlWords;
 use crate::agent::tools::Tools;
 use crate::agent::triggers::Gate;
 use crate::agent::turn::{TurnInput, TurnOutcome, needs_facts, needs_reminders, run_turn};
 use crate::clock::SharedClock;
+use crate::domain::conversation::HandoverRules;
 use crate::domain::outbound::{NewOutbound, reply_key};
-use crate::domain::turn::{Claim, FinishOutcome, FinishedTurn, TurnError, UnreadableMessage};
+use crate::domain::turn::{Claim, Effect, FinishOutcome, FinishedTurn, TurnError, UnreadableMessage};
 use crate::ids::{ConversationId, Ids, InboundId};
 use crate::queue::{Topic, WakeQueue, dispatch};
 use crate::store::{Store, StoreError};
@@ -42,6 +45,8 @@ pub struct WorkerLimits {
     pub lease_seconds: i64,
     /// WhatsApp's window.
     pub window_seconds: i64,
+    /// How conversations are handed to people.
+    pub handover: HandoverRules,
 }
 
 /// The words that a turn listens for before any agent does.
@@ -51,6 +56,8 @@ pub struct Words {
     pub gate: Arc<Gate>,
     /// By which they stop us.
     pub consent: Arc<ConsentWords>,
+    /// By which they steer the conversation itself.
+    pub control: Arc<ControlWords>,
 }
 
 /// Takes turns. Clones share everything.
@@ -62,6 +69,7 @@ pub struct Worker {
     ids: Arc<Ids>,
     gate: Arc<Gate>,
     consent: Arc<ConsentWords>,
+    control: Arc<ControlWords>,
     tools: Arc<Tools>,
     agents: Arc<AgentCache>,
     limits: WorkerLimits,
@@ -78,9 +86,9 @@ impl Worker {
         tools: Arc<Tools>,
         limits: WorkerLimits,
     ) -> Self {
-        let Words { gate, consent } = words;
+        let Words { gate, consent, control } = words;
         let agents = Arc::new(AgentCache::new(store.clone()));
-        Self { store, queue, clock, ids, gate, consent, tools, agents, limits }
+        Self { store, queue, clock, ids, gate, consent, control, tools, agents, limits }
     }
 
     /// Takes turns until `stop` is cancelled; turns under way are finished by `tasks`.
@@ -131,7 +139,7 @@ impl Worker {
         let agent = self.agents.get(&claim.agent_id, claim.agent_version).await;
         let agent = agent.map_err(|error| Trouble::of(error, "agent_unreadable"))?;
         let needs_reminders = needs_reminders(claim, &self.gate, &self.tools);
-        let mut facts = match needs_reminders || needs_facts(claim) {
+        let mut facts = match needs_reminders || needs_facts(claim, &self.gate, &self.control) {
             true => self.store.person_facts(claim.conversation_id).await.map_err(Trouble::Database)?,
             false => None,
         };
@@ -143,6 +151,8 @@ impl Worker {
             agent: &agent,
             gate: &self.gate,
             consent: &self.consent,
+            control: &self.control,
+            handover: self.limits.handover,
             mode: claim.mode,
             opted_out_at: claim.opted_out_at,
             marketing_stopped_by: claim.marketing_stopped_by,
@@ -157,6 +167,7 @@ impl Worker {
         .await;
         let turn = self.finished(claim, outcome, started_at);
         let has_replies = !turn.replies.is_empty();
+        let forgets = turn.effects.iter().any(|effect| matches!(effect, Effect::Forget(_))).then_some(turn.id.0);
         match self.finish(turn).await.map_err(|error| Trouble::of(error, "turn_refused"))? {
             FinishOutcome::Finished { more_pending, released } => {
                 crate::crash::point("finish");
@@ -166,6 +177,11 @@ impl Worker {
                 // What cannot be read waits on, and has its next try announced already.
                 if more_pending && claim.unreadable.is_empty() {
                     self.queue.announce(Topic::Turn, &[claim.conversation_id]);
+                }
+                if let Some(receipt_id) = forgets
+                    && let Err(error) = forget::go_on(&self.store, self.queue.as_ref(), receipt_id).await
+                {
+                    tracing::warn!(%error, %receipt_id, "an erasure waits for the database; a sweep goes on with it");
                 }
             }
             FinishOutcome::Fenced => {

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::forget;
 use crate::clock::SharedClock;
 use crate::ids::ConversationId;
 use crate::queue::{Topic, WakeQueue};
@@ -61,9 +62,10 @@ pub async fn sweep(
         queue.announce(Topic::Send, &page);
         match last_of_full(&page) {
             Some(last) => after = last,
-            None => return Ok(()),
+            None => break,
         }
     }
+    forget::sweep(store, queue).await
 }
 
 /// Where the next page begins, if there may be one.

@@ -5,6 +5,7 @@ mod alerts;
 mod audit;
 mod chat;
 mod consent;
+mod control;
 mod cost;
 mod crash;
 mod database;

@@ -329,12 +329,12 @@ async fn a_persons_message_is_kept_once(world: &World) {
     let candidate = prospect(text("hi")).await;
     assert_eq!(candidate.to.value, "5511999990001");
     let key = Uuid::from_u128(7);
-    let OperatorSend::Queued(id) = world.store.send_by_operator(&candidate, key, &actor()).await.unwrap() else {
+    let OperatorSend::Queued(id) = world.store.send_by_operator(&candidate, key, 3_600, &actor()).await.unwrap() else {
         panic!("it is new");
     };
-    assert_eq!(world.store.send_by_operator(&candidate, key, &actor()).await.unwrap(), OperatorSend::Known(id));
+    assert_eq!(world.store.send_by_operator(&candidate, key, 3_600, &actor()).await.unwrap(), OperatorSend::Known(id));
     let other = prospect(text("ho")).await;
-    assert_eq!(world.store.send_by_operator(&other, key, &actor()).await.unwrap(), OperatorSend::KeyUsed);
+    assert_eq!(world.store.send_by_operator(&other, key, 3_600, &actor()).await.unwrap(), OperatorSend::KeyUsed);
     let due = world.due(conversation).await;
     assert_eq!((due.id, due.body, due.agent_id), (id, text("hi"), Some(AgentId::default_agent())));
     let entries = world.store.audit_log(Some(&id.to_string()), None, None, 10).await.unwrap();

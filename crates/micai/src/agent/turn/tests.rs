@@ -40,11 +40,14 @@ fn message(ids: &Ids, id: &str, text: &str) -> PendingMessage {
 
 fn turn(agent: &CompiledAgent, pending: &[PendingMessage], opted_out: bool) -> TurnOutcome {
     let (tools, gate, consent) = (Tools::nowhere(), Gate::new(false, &[]), ConsentWords::built_in().unwrap());
+    let control = ControlWords::built_in().unwrap();
     let input = TurnInput {
         agent,
         gate: &gate,
         consent: &consent,
-        mode: ConversationMode::Bot,
+        control: &control,
+        handover: HandoverRules { seconds: 24 * HOUR, is_told: false },
+        mode: ModeState::BOT,
         opted_out_at: opted_out.then(now),
         marketing_stopped_by: None,
         is_blocked: false,

@@ -30,6 +30,8 @@ const NAME_CHARACTERS_MAX: usize = 200;
 const PURPOSE_CHARACTERS_MAX: usize = 2_000;
 /// The most characters of an agent's persona.
 const PERSONA_CHARACTERS_MAX: usize = 8_000;
+/// The most characters of an agent's own words for help and for handing over; how to reach a person has to fit below.
+const CONTROL_REPLY_CHARACTERS_MAX: usize = 3_000;
 /// The shortest and longest time, in seconds, after which a message may count as stale: a minute and thirty days.
 const STALE_AFTER_SECONDS_MIN: i64 = 60;
 const STALE_AFTER_SECONDS_MAX: i64 = 30 * 24 * 60 * 60;
@@ -64,6 +66,13 @@ pub struct AgentView {
     /// The tools that it may use. Nothing else runs, whoever asks for it.
     #[schema(schema_with = tools_schema)]
     tools: Vec<ToolName>,
+    /// Whether people can choose it: in the list of agents, and by its name.
+    listed: bool,
+    /// What it answers to a call for help, in place of what the platform knows. How to reach a person stands below it. Null for the
+    /// platform's own words.
+    help_reply: Option<String>,
+    /// What it says when a person is asked for. Null for the platform's own words.
+    handover_reply: Option<String>,
     /// Grows with every change of the agent or its rules.
     version: i64,
     /// When it was made.
@@ -119,6 +128,18 @@ pub struct NewAgent {
     #[serde(default)]
     #[schema(schema_with = tools_schema)]
     tools: Vec<ToolName>,
+    /// Whether people can choose it: in the list of agents, and by its name.
+    #[serde(default)]
+    listed: bool,
+    /// What it answers to a call for help, in place of what the platform knows. How to reach a person stands below it. Null for the
+    /// platform's own words.
+    #[serde(default)]
+    #[schema(max_length = 3000)]
+    help_reply: Option<String>,
+    /// What it says when a person is asked for. Null for the platform's own words.
+    #[serde(default)]
+    #[schema(max_length = 3000)]
+    handover_reply: Option<String>,
 }
 
 /// All settings of an agent: what is left out goes back to its default, but for the tools, which stay as they are.
@@ -166,6 +187,18 @@ pub struct AgentChange {
     #[serde(default)]
     #[schema(schema_with = optional_tools_schema)]
     tools: Option<Vec<ToolName>>,
+    /// Whether people can choose it: in the list of agents, and by its name.
+    #[serde(default)]
+    listed: bool,
+    /// What it answers to a call for help, in place of what the platform knows. How to reach a person stands below it. Null for the
+    /// platform's own words.
+    #[serde(default)]
+    #[schema(max_length = 3000)]
+    help_reply: Option<String>,
+    /// What it says when a person is asked for. Null for the platform's own words.
+    #[serde(default)]
+    #[schema(max_length = 3000)]
+    handover_reply: Option<String>,
 }
 
 /// Which page of the list.
@@ -235,6 +268,9 @@ pub async fn create(
         unknown_deadline_seconds: new.unknown_deadline_seconds,
         unknown_policy: new.unknown_policy,
         tools: Some(new.tools),
+        listed: new.listed,
+        help_reply: new.help_reply,
+        handover_reply: new.handover_reply,
     };
     let settings = change.checked(&state, Vec::new()).await?;
     let Some(agent) = state.store.create_agent(&id, &settings, &actor).await? else {
@@ -334,6 +370,9 @@ impl AgentChange {
         faults.check_text("purpose", &self.purpose, PURPOSE_CHARACTERS_MAX);
         faults.check_text("persona", &self.persona, PERSONA_CHARACTERS_MAX);
         faults.check_text("fallback_reply", self.fallback_reply.as_deref().unwrap_or_default(), REPLY_CHARACTERS_MAX);
+        for (field, text) in [("help_reply", &self.help_reply), ("handover_reply", &self.handover_reply)] {
+            faults.check_text(field, text.as_deref().unwrap_or_default(), CONTROL_REPLY_CHARACTERS_MAX);
+        }
         let range = STALE_AFTER_SECONDS_MIN..=STALE_AFTER_SECONDS_MAX;
         faults.check_range("stale_after_seconds", self.stale_after_seconds, range);
         if let Some(seconds) = self.unknown_deadline_seconds {
@@ -358,6 +397,9 @@ impl AgentChange {
             unknown_deadline_seconds: self.unknown_deadline_seconds,
             unknown_policy: self.unknown_policy,
             tools,
+            listed: self.listed,
+            help_reply: self.help_reply,
+            handover_reply: self.handover_reply,
         })
     }
 }
@@ -377,6 +419,9 @@ impl From<AgentRow> for AgentView {
             unknown_deadline_seconds: settings.unknown_deadline_seconds,
             unknown_policy: settings.unknown_policy,
             tools: settings.tools,
+            listed: settings.listed,
+            help_reply: settings.help_reply,
+            handover_reply: settings.handover_reply,
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,

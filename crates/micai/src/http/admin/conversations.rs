@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::Object;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::super::error::{Problem, StrictQuery};
 use super::super::path::StrictPath;
 use super::super::state::HttpState;
+use super::agents::words_schema;
 use super::page::{Page, PageRows, uuid_cursor};
+use crate::domain::conversation::ConversationMode;
 use crate::ids::{ContactId, ConversationId, InboundId};
 use crate::store::{ConversationView, Timeline, TranscriptEntry};
 
@@ -25,7 +28,22 @@ pub struct ConversationDetail {
     addresses: BTreeMap<&'static str, String>,
 }
 
-/// Which page of the list.
+/// Which conversations, and which page of them.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ConversationsQuery {
+    /// Only those in which somebody else than the agent speaks now: `human` or `paused`.
+    #[param(schema_with = mode_filter_schema)]
+    mode: Option<ConversationMode>,
+    /// Rows of the page; 50 unless told otherwise.
+    #[param(minimum = 1)]
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Which page of the transcript.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -43,16 +61,20 @@ pub struct ListQuery {
     path = "/conversations",
     operation_id = "list_conversations",
     tag = "conversations",
-    params(ListQuery),
+    params(ConversationsQuery),
     responses((status = 200, body = Page<ConversationView>, description = "A page of conversations.")),
 )]
 pub async fn list(
     State(state): State<HttpState>,
-    StrictQuery(query): StrictQuery<ListQuery>,
+    StrictQuery(query): StrictQuery<ConversationsQuery>,
 ) -> Result<Json<Page<ConversationView>>, Problem> {
     let rows = PageRows::new(query.limit, state.page_rows_max)?;
     let before = uuid_cursor(query.cursor.as_deref())?;
-    let conversations = state.store.conversations(before, rows.to_fetch()).await?;
+    let conversations = match query.mode {
+        None => state.store.conversations(before, rows.to_fetch()).await?,
+        Some(ConversationMode::Bot) => return Err(not_a_filter()),
+        Some(mode) => state.store.conversations_in_mode(mode, before, rows.to_fetch()).await?,
+    };
     Ok(Json(rows.page(conversations, |conversation: &ConversationView| conversation.id.as_bytes())))
 }
 
@@ -127,6 +149,15 @@ pub async fn timeline(
 
 async fn conversation(state: &HttpState, id: Uuid) -> Result<ConversationView, Problem> {
     state.store.conversation(ConversationId(id)).await?.ok_or_else(no_such_conversation)
+}
+
+fn not_a_filter() -> Problem {
+    let message = "is `bot`, as most are: leave it out to list all, or ask for `human` or `paused`";
+    Problem::unprocessable("mode_invalid", format!("`mode` {message}.")).with_field("mode", message)
+}
+
+fn mode_filter_schema() -> Object {
+    words_schema(&["human", "paused"])
 }
 
 pub(super) fn no_such_conversation() -> Problem {

@@ -103,7 +103,11 @@ pub async fn send(
         (None, Some(body)) => prospect(&state, id, body, None).await?,
         (None, None) => return Err(Problem::internal("a message without words passed the check")),
     };
-    let (status, sent) = match state.store.send_by_operator(&candidate, new.idempotency_key, &actor).await? {
+    let (status, sent) = match state
+        .store
+        .send_by_operator(&candidate, new.idempotency_key, state.handover.seconds, &actor)
+        .await?
+    {
         OperatorSend::Queued(sent) => (StatusCode::ACCEPTED, sent),
         OperatorSend::Known(sent) => (StatusCode::OK, sent),
         OperatorSend::KeyUsed => {
@@ -225,6 +229,7 @@ fn filled(body: MessageBody) -> Option<TemplateUse> {
         MessageBody::Text { .. }
         | MessageBody::List { .. }
         | MessageBody::Buttons { .. }
-        | MessageBody::LocationRequest { .. } => None,
+        | MessageBody::LocationRequest { .. }
+        | MessageBody::Erased => None,
     }
 }

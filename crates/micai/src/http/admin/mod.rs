@@ -8,6 +8,8 @@ mod bounds;
 pub(super) mod budgets;
 pub(super) mod contacts;
 pub(super) mod conversations;
+pub(super) mod erasures;
+pub(super) mod handover;
 pub(super) mod letters;
 pub(super) mod messages;
 pub(super) mod outbound;

@@ -17,7 +17,7 @@ use crate::agent::CompiledAgent;
 use crate::agent::triggers::{AllMatches, GateOutcome, Match, MatchedOn, normalise};
 use crate::agent::turn::{MATCHED_CHARACTERS_MAX, TurnInput, TurnOutcome, run_turn};
 use crate::domain::contact::{Address, AddressKind};
-use crate::domain::conversation::ConversationMode;
+use crate::domain::conversation::ModeState;
 use crate::domain::inbound::{MessageNature, PendingMessage};
 use crate::domain::rule::{RuleAction, RuleKind};
 use crate::domain::turn::Decision;
@@ -148,7 +148,9 @@ async fn explain(
         agent: &agent,
         gate,
         consent: &state.consent,
-        mode: ConversationMode::Bot,
+        control: &state.control,
+        handover: state.handover,
+        mode: ModeState::BOT,
         opted_out_at: None,
         marketing_stopped_by: None,
         is_blocked: false,
@@ -229,6 +231,9 @@ fn reason(decision: &Decision, has_reply: bool) -> String {
     match decision {
         Decision::Rule { rule_id, .. } if has_reply => format!("The rule `{rule_id}` answers."),
         Decision::Rule { rule_id, .. } => format!("The rule `{rule_id}` matches and has no words: nothing is said."),
+        Decision::Control { wish } => {
+            format!("The whole message is the control word `{}`: no rule is asked.", wish.as_str())
+        }
         Decision::Tool { tool } => format!("No rule matches, and the words ask for what the tool `{tool}` does."),
         Decision::Fallback if has_reply => "No rule matches: the fallback reply.".to_owned(),
         Decision::Fallback => "No rule matches, and the agent's fallback reply is empty: nothing is said.".to_owned(),

@@ -14,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::agent::consent::ConsentWords;
+use crate::agent::control::ControlWords;
 use crate::agent::triggers::Gate;
 use crate::clock::{ManualClock, SharedClock};
 use crate::cost::PriceTable;
+use crate::domain::conversation::HandoverRules;
 use crate::domain::fate::UnknownRules;
 use crate::domain::inbound::InboundState;
 use crate::domain::outbound::{MessageBody, NewOutbound, NextSend, Refusal, reply_key};
@@ -110,6 +112,8 @@ impl Platform {
             admin_api_key: Some(SecretString::from(ADMIN_KEY)),
             gate: Arc::new(Gate::new(true, &["michael:".to_owned(), "/ask".to_owned()])),
             consent: Arc::new(ConsentWords::built_in().unwrap()),
+            control: Arc::new(ControlWords::built_in().unwrap()),
+            handover: HandoverRules { seconds: 24 * 3_600, is_told: false },
             tools: crate::agent::tools::Tools::nowhere(),
             default_phone_number_id: "unset".to_owned(),
             page_rows_max: PAGE_ROWS_MAX,

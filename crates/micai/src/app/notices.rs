@@ -1,0 +1,25 @@
+//! Notices to the operator's own system.
+
+use anyhow::Context as _;
+use rand::rngs::StdRng;
+
+use super::{App, seconds};
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::operator::{self, OperatorWebhook};
+
+impl App {
+    /// Tells the operator's own system, where there is one.
+    pub(super) fn start_notices(&mut self, config: &Config, clock: &SharedClock, dice: StdRng) -> anyhow::Result<()> {
+        let (Some(url), Some(secret)) =
+            (&config.steering.operator_webhook_url, &config.steering.operator_webhook_secret)
+        else {
+            return Ok(());
+        };
+        let webhook = OperatorWebhook::new(url.clone(), secret.clone()).context("notices cannot be sent")?;
+        let interval_seconds = seconds(config.sweep_interval_seconds);
+        let (store, clock, stop) = (self.store.clone(), clock.clone(), self.stop.clone());
+        self.loops.push(tokio::spawn(operator::run(store, webhook, clock, dice, interval_seconds, stop)));
+        Ok(())
+    }
+}

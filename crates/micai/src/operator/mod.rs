@@ -1,0 +1,185 @@
+//! Tells the operator's own system what people should look at: signed, at least once, in the end or never with an alert.
+//!
+//! The address is the operator's own choice, so its host may be private; redirects lead elsewhere and are not followed.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt as _};
+use secrecy::SecretString;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+use uuid::Uuid;
+
+use crate::clock::SharedClock;
+use crate::domain::notice::{DueNotice, NOTICE_ATTEMPTS_MAX, NoticeKind};
+use crate::domain::outbound::SendError;
+use crate::store::{Store, StoreError};
+
+/// Carries `sha256=` and the HMAC of the body.
+pub const SIGNATURE_HEADER: &str = "x-micai-signature-256";
+/// How long one call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Notices of one round.
+const NOTICES_PER_ROUND: i64 = 20;
+/// How long a notice belongs to who claimed it: longer than a whole round of calls that time out.
+const CLAIM_SECONDS: i64 = 300;
+/// The longest wait before the second attempt; each further one may wait twice as long.
+const FIRST_BACKOFF_SECONDS: i64 = 10;
+/// No wait is longer.
+const BACKOFF_SECONDS_MAX: i64 = 3_600;
+
+/// Where notices go.
+#[derive(Debug)]
+pub struct OperatorWebhook {
+    url: Url,
+    secret: SecretString,
+    client: reqwest::Client,
+}
+
+impl OperatorWebhook {
+    /// That address, with the secret that signs what goes there.
+    ///
+    /// # Errors
+    /// When no client can be made, as without the system's randomness.
+    pub fn new(url: Url, secret: SecretString) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(CALL_TIMEOUT)
+            .user_agent(concat!("micai/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { url, secret, client })
+    }
+
+    async fn tell(&self, notice: &DueNotice) -> Result<(), SendError> {
+        let body = serde_json::to_vec(&Body::of(notice)).map_err(|error| failed("unwritable", &error.to_string()))?;
+        let call = self
+            .client
+            .post(self.url.clone())
+            .header("content-type", "application/json")
+            .header(SIGNATURE_HEADER, whatsapp::signature::sign(&self.secret, &body))
+            .body(body);
+        // Its address may hold a key of theirs: an error must not repeat it.
+        let answer = call.send().await.map_err(|error| failed("unreachable", &error.without_url().to_string()))?;
+        let status = answer.status();
+        match status.is_success() {
+            true => Ok(()),
+            false => Err(failed("refused", &format!("It answered {}.", status.as_u16()))),
+        }
+    }
+}
+
+/// What goes out. Names are part of the contract: see docs/control-words.md.
+#[derive(Serialize)]
+struct Body<'a> {
+    id: Uuid,
+    kind: NoticeKind,
+    raised_at: Timestamp,
+    conversation_id: Uuid,
+    contact_id: Uuid,
+    phone_number_id: &'a str,
+    agent_id: &'a str,
+    name: Option<&'a str>,
+    address: Option<&'a str>,
+    mode_until: Option<Timestamp>,
+}
+
+impl<'a> Body<'a> {
+    fn of(notice: &'a DueNotice) -> Self {
+        Self {
+            id: notice.id,
+            kind: notice.kind,
+            raised_at: notice.raised_at,
+            conversation_id: notice.conversation_id,
+            contact_id: notice.contact_id,
+            phone_number_id: &notice.phone_number_id,
+            agent_id: &notice.agent_id,
+            name: notice.name.as_deref(),
+            address: notice.address.as_deref(),
+            mode_until: notice.mode_until,
+        }
+    }
+}
+
+/// Sends what is due at once, then every `interval_seconds` until `stop` is cancelled.
+pub async fn run(
+    store: Store,
+    webhook: OperatorWebhook,
+    clock: SharedClock,
+    mut dice: StdRng,
+    interval_seconds: i64,
+    stop: CancellationToken,
+) {
+    loop {
+        match round(&store, &webhook, &clock, &mut dice).await {
+            // There may be more.
+            Ok(count) if count >= NOTICES_PER_ROUND && !stop.is_cancelled() => continue,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "notices wait for the database"),
+        }
+        let next = clock.now() + SignedDuration::from_secs(interval_seconds);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = clock.sleep_until(next) => {}
+        }
+    }
+}
+
+/// Sends what is due; gives how many that were.
+async fn round(
+    store: &Store,
+    webhook: &OperatorWebhook,
+    clock: &SharedClock,
+    dice: &mut impl Rng,
+) -> Result<i64, StoreError> {
+    let due = store.claim_notices(NOTICES_PER_ROUND, CLAIM_SECONDS).await?;
+    let count = i64::try_from(due.len()).unwrap_or(i64::MAX);
+    for notice in due {
+        match webhook.tell(&notice).await {
+            Ok(()) => store.notice_delivered(notice.id).await?,
+            Err(error) => {
+                let again = next_attempt(notice.attempts, clock.now(), dice);
+                tracing::warn!(notice_id = %notice.id, attempt = notice.attempts, reason = error.reason, "a notice was not taken");
+                store.notice_failed(&notice, again, &error).await?;
+            }
+        }
+    }
+    Ok(count)
+}
+
+/// When a notice is tried again after so many attempts; never where it has had its share. By chance, so that many notices do not
+/// come back together.
+fn next_attempt(attempts: i32, now: Timestamp, dice: &mut impl Rng) -> Option<Timestamp> {
+    if attempts >= NOTICE_ATTEMPTS_MAX {
+        return None;
+    }
+    let exponent = u32::try_from(attempts - 1).unwrap_or(0).min(16);
+    let longest = (FIRST_BACKOFF_SECONDS << exponent).min(BACKOFF_SECONDS_MAX);
+    Some(now + SignedDuration::from_millis(dice.random_range(1_000..=longest * 1_000)))
+}
+
+fn failed(reason: &str, detail: &str) -> SendError {
+    SendError { code: None, reason: reason.to_owned(), detail: detail.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+
+    use super::*;
+
+    #[test]
+    fn waits_grow_within_bounds_and_come_to_an_end() {
+        let mut dice = StdRng::seed_from_u64(1);
+        let now = Timestamp::constant(1_790_000_000, 0);
+        for (attempts, longest) in [(1, 10), (2, 20), (5, 160), (9, 2_560), (10, 3_600), (11, 3_600)] {
+            for _ in 0..100 {
+                let waited = next_attempt(attempts, now, &mut dice).map(|at| at.duration_since(now).as_secs());
+                assert!(waited.is_some_and(|seconds| (1..=longest).contains(&seconds)), "{attempts}: {waited:?}");
+            }
+        }
+        assert_eq!(next_attempt(NOTICE_ATTEMPTS_MAX, now, &mut dice), None);
+    }
+}

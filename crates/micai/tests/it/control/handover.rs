@@ -1,0 +1,251 @@
+//! Talking to a person: asked for once, told once, ended by a word, by an operator or by the clock.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode as Answer};
+use jiff::SignedDuration;
+use micai::clock::Clock as _;
+use micai::domain::audit::Actor;
+use micai::domain::conversation::{ConversationMode, ModeChange, ModeSetter};
+use micai::domain::notice::NoticeKind;
+use micai::domain::turn::{Effect, FinishOutcome};
+use micai::store::{Location, SetMode};
+use reqwest::{Method, StatusCode};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use simulator::PhoneKind;
+use uuid::Uuid;
+
+use crate::harness::{ADMIN_KEY, Stage};
+use crate::postgres::Postgres;
+use crate::store::{LEASE_SECONDS, World, world};
+
+const SECRET: &str = "the-secret-of-the-operators-desk";
+
+/// The operator's own system: keeps what it is told, and answers as it was told to.
+#[derive(Clone, Default)]
+struct Desk {
+    told: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
+    refusals: Arc<Mutex<usize>>,
+}
+
+impl Desk {
+    async fn open(refusals: usize) -> (Self, SocketAddr) {
+        let desk = Self { refusals: Arc::new(Mutex::new(refusals)), ..Self::default() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let told = desk.clone();
+        let receive = move |headers: HeaderMap, body: Bytes| {
+            let told = told.clone();
+            async move { told.take(headers, body) }
+        };
+        let router = axum::Router::new().route("/desk", axum::routing::post(receive));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (desk, address)
+    }
+
+    fn take(&self, headers: HeaderMap, body: Bytes) -> Answer {
+        self.told.lock().unwrap().push((headers, body));
+        let mut refusals = self.refusals.lock().unwrap();
+        if *refusals == 0 {
+            return Answer::NO_CONTENT;
+        }
+        *refusals -= 1;
+        Answer::SERVICE_UNAVAILABLE
+    }
+
+    fn told(&self) -> Vec<Value> {
+        self.told.lock().unwrap().iter().map(|(_, body)| serde_json::from_slice(body).unwrap()).collect()
+    }
+}
+
+async fn stage_with(address: SocketAddr) -> Stage {
+    let url = format!("http://{address}/desk?key=secret");
+    Stage::with(&[("operator_webhook_url", &url), ("operator_webhook_secret", SECRET)]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_desk_is_told_at_least_once_with_one_id_and_a_signature() {
+    let (desk, address) = Desk::open(2).await;
+    let stage = stage_with(address).await;
+    let phone = stage.phone("Ana", PhoneKind::Phone);
+    let answers = stage.answers(&phone, "Talk to a person").await;
+    assert!(answers[0].starts_with("I am telling our team"), "{answers:?}");
+    assert!(stage.answers(&phone, "human").await.is_empty(), "asked once");
+    stage
+        .until("the desk has taken it", async || {
+            stage.advance(5);
+            desk.told().len() >= 3
+        })
+        .await;
+    stage.advance(600);
+    assert!(stage.answers(&phone, "anybody there?").await.is_empty(), "the agent is silent");
+    let told = desk.told();
+    assert_eq!(told.len(), 3, "two refusals, then taken, then never again: {told:?}");
+    assert!(told.iter().all(|one| *one == told[0]), "the same id and the same words: {told:?}");
+    let conversation = stage.conversation().await;
+    assert_eq!((&told[0]["kind"], &told[0]["conversation_id"]), (&json!("handover_requested"), &conversation["id"]));
+    assert_eq!((&told[0]["name"], &told[0]["mode_until"]), (&json!("Ana"), &conversation["mode_until"]));
+    for (headers, body) in desk.told.lock().unwrap().iter() {
+        let signature = headers["x-micai-signature-256"].to_str().unwrap();
+        whatsapp::signature::verify(&[SecretString::from(SECRET)], Some(signature), body).unwrap();
+    }
+    assert!(stage.answers(&phone, "BACK TO THE ASSISTANT").await[0].starts_with("I am back"));
+    stage
+        .until("the desk hears of the end", async || {
+            stage.advance(2);
+            desk.told().len() == 4
+        })
+        .await;
+    assert_eq!(desk.told()[3]["kind"], "handover_ended");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_desk_that_never_answers_ends_in_an_alert() {
+    let (desk, address) = Desk::open(usize::MAX).await;
+    let stage = stage_with(address).await;
+    let phone = stage.phone("Ana", PhoneKind::Phone);
+    stage.answers(&phone, "human").await;
+    stage
+        .until("it is given up", async || {
+            stage.advance(900);
+            stage.get("/admin/alerts").await.to_string().contains("operator_webhook_failed")
+        })
+        .await;
+    stage.advance(24 * 3_600);
+    stage.answers(&phone, "hello").await;
+    assert_eq!(desk.told().iter().filter(|one| one["kind"] == "handover_requested").count(), 12, "given up");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_desk_an_alert_says_so_and_the_person_is_told_the_truth() {
+    let stage = Stage::open().await;
+    let phone = stage.phone("Ana", PhoneKind::PhoneAndBsuid);
+    assert!(stage.answers(&phone, "quiero hablar con una persona").await[0].starts_with("He anotado"));
+    assert!(stage.answers(&phone, "hello?").await.is_empty());
+    assert!(stage.answers(&phone, "help").await.is_empty(), "nor is a person interrupted by the agent's own words");
+    let conversation = stage.conversation().await;
+    let id = conversation["id"].as_str().unwrap();
+    assert_eq!((&conversation["mode"], &conversation["mode_set_by"]), (&json!("human"), &json!("person")));
+    let waiting = stage.get("/admin/conversations?mode=human").await;
+    assert_eq!(waiting["items"][0]["id"], id);
+    let alerts = stage.get("/admin/alerts").await;
+    assert_eq!(
+        (&alerts["items"][0]["kind"], &alerts["items"][0]["subject"]),
+        (&json!("handover_requested"), &json!(id))
+    );
+    let transcript = stage.get(&format!("/admin/conversations/{id}/messages")).await.to_string();
+    assert!(transcript.contains("hello?"), "what comes in is kept");
+
+    let say = json!({ "text": "Bo here, how can I help?", "idempotency_key": Uuid::from_u128(7) });
+    stage.admin(Method::POST, &format!("/admin/conversations/{id}/messages"), Some(say)).await;
+    stage.settle().await;
+    assert_eq!(stage.heard(&phone).pop().unwrap(), "Bo here, how can I help?");
+    assert!(stage.get("/admin/alerts").await["items"].as_array().unwrap().is_empty(), "somebody is there");
+    assert!(stage.answers(&phone, "Stop").await[0].contains("START"), "STOP is heard whoever speaks");
+    assert!(stage.answers(&phone, "START").await[0].contains("STOP"));
+    assert_eq!(stage.answers(&phone, "volver al bot").await.len(), 1);
+    assert!(stage.answers(&phone, "hello").await[0].starts_with("I heard"));
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_comes_back_by_the_clock_counted_from_a_persons_last_message() {
+    let stage = Stage::with(&[("handover_hours", "3")]).await;
+    let phone = stage.phone("Ana", PhoneKind::Phone);
+    stage.answers(&phone, "human").await;
+    let id = stage.conversation().await["id"].as_str().unwrap().to_owned();
+    stage.advance(2 * 3_600);
+    let say = json!({ "text": "One moment.", "idempotency_key": Uuid::from_u128(8) });
+    stage.admin(Method::POST, &format!("/admin/conversations/{id}/messages"), Some(say)).await;
+    stage.settle().await;
+    stage.advance(2 * 3_600);
+    assert!(stage.answers(&phone, "still there?").await.is_empty(), "four hours after the request, two after a person");
+    stage.advance(3_600);
+    let conversation = stage.conversation().await;
+    assert_eq!(conversation["mode"], "bot", "nobody had to write that down: {conversation}");
+    assert!(stage.get("/admin/conversations?mode=human").await["items"].as_array().unwrap().is_empty());
+    assert!(stage.answers(&phone, "hello").await[0].starts_with("I heard"));
+    assert_eq!(stage.conversation().await["mode_set_by"], "time");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_takes_over_and_gives_back() {
+    let stage = Stage::open().await;
+    let phone = stage.phone("Ana", PhoneKind::Phone);
+    stage.answers(&phone, "hello").await;
+    let path = format!("/admin/conversations/{}/mode", stage.conversation().await["id"].as_str().unwrap());
+    let taken = json!({ "mode": "human", "hours": 1, "reason": "I know the case" });
+    let taken = stage.admin(Method::POST, &path, Some(taken)).await;
+    assert_eq!((&taken["mode"], &taken["mode_reason"]), (&json!("human"), &json!("I know the case")));
+    assert!(stage.answers(&phone, "hello").await.is_empty());
+    stage.admin(Method::POST, &path, Some(json!({ "mode": "bot" }))).await;
+    assert!(stage.answers(&phone, "hello").await[0].starts_with("I heard"));
+    let log = stage.get("/admin/audit?action=conversation_mode_set").await;
+    let entries = log["items"].as_array().unwrap();
+    assert_eq!((entries.len(), &entries[1]["after"]["reason"]), (2, &json!("I know the case")));
+    for (body, status, code) in [
+        (json!({ "mode": "bot", "hours": 1 }), StatusCode::UNPROCESSABLE_ENTITY, "mode_invalid"),
+        (json!({ "mode": "human", "hours": 0 }), StatusCode::UNPROCESSABLE_ENTITY, "mode_invalid"),
+    ] {
+        let answer =
+            stage.http.post(stage.url(&path)).header("x-admin-key", ADMIN_KEY).json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.json::<Value>().await.unwrap()["code"], code);
+    }
+    let nobody = stage.url("/admin/conversations/00000000-0000-0000-0000-000000000001/mode");
+    let answer = stage.http.post(nobody).header("x-admin-key", ADMIN_KEY).json(&json!({ "mode": "bot" })).send().await;
+    assert_eq!(answer.unwrap().status(), StatusCode::NOT_FOUND);
+    stage.end().await;
+}
+
+/// A turn that is repeated, or that somebody has overtaken, tells nobody anything.
+async fn a_turn_counts_once(world: &World) {
+    let conversation = world.say("h-1", "15550001", "human").await;
+    let claim = world.store.claim(conversation, LEASE_SECONDS).await.unwrap().unwrap();
+    let until = Some(world.clock.now() + SignedDuration::from_secs(60));
+    let change = ModeChange { to: ConversationMode::Human, until, by: ModeSetter::Person };
+    let mut turn = world.turn(&claim, &["A person comes."]);
+    turn.effects = vec![Effect::Mode(change), Effect::Tell(NoticeKind::HandoverRequested)];
+    assert!(matches!(world.store.finish(turn.clone()).await.unwrap(), FinishOutcome::Finished { .. }));
+    assert_eq!(world.store.finish(turn).await.unwrap(), FinishOutcome::Fenced);
+    let due = world.store.claim_notices(10, 60).await.unwrap();
+    assert_eq!(due.iter().map(|one| (one.conversation_id, one.attempts)).collect::<Vec<_>>(), [(conversation.0, 1)]);
+    assert!(world.store.claim_notices(10, 60).await.unwrap().is_empty(), "claimed");
+    world.clock.advance(SignedDuration::from_secs(60));
+    assert_eq!(world.store.claim_notices(10, 60).await.unwrap()[0].attempts, 2, "whoever had it has died");
+
+    // The time is over, and a person writes at the same moment: the turn that saw the end counts for nothing in this.
+    world.say("h-2", "15550001", "hello").await;
+    let claim = world.store.claim(conversation, LEASE_SECONDS).await.unwrap().unwrap();
+    assert_eq!(claim.mode.at(world.clock.now()), ConversationMode::Bot);
+    let set = SetMode { mode: ConversationMode::Human, seconds: Some(3_600), reason: None };
+    assert!(world.store.set_mode(conversation, set, &Actor::Platform).await.unwrap());
+    let mut turn = world.turn(&claim, &["I am back."]);
+    turn.effects = vec![Effect::Mode(ModeChange { to: ConversationMode::Bot, until: None, by: ModeSetter::Time })];
+    assert_eq!(world.store.finish(turn).await.unwrap(), FinishOutcome::Fenced, "the agent does not talk over a person");
+    let claim = world.store.claim(conversation, LEASE_SECONDS).await.unwrap().unwrap();
+    assert_eq!((claim.pending.len(), claim.mode.at(world.clock.now())), (1, ConversationMode::Human));
+    world.store.finish(world.turn(&claim, &[])).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_counts_once_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(Location::Sqlite { path: folder.path().join("micai.db"), readers_max: 4 }).await;
+    a_turn_counts_once(&world).await;
+    world.store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_counts_once_on_postgres() {
+    let server = Postgres::start().await;
+    let world = world(server.location()).await;
+    a_turn_counts_once(&world).await;
+    world.store.close().await;
+}
