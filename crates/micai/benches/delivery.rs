@@ -6,8 +6,9 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::{SignedDuration, Timestamp};
 use micai::domain::contact::{Address, AddressKind};
+use micai::domain::free_entry::FreeEntry;
 use micai::domain::outbound::{MessageBody, SendCandidate};
-use micai::domain::pause::{PAUSES_MAX, Pause, PauseKey, PauseScope};
+use micai::domain::pause::{PAUSES_MAX, Pause, PauseCause, PauseKey, PauseScope};
 use micai::domain::template::{TemplateCategory, TemplateUse, TextValue};
 use micai::ids::Ids;
 use micai::sender::policy::{self, Permission, Policy};
@@ -40,6 +41,7 @@ fn candidate(body: MessageBody) -> SendCandidate {
         opted_out_at: None,
         marketing_stopped_at: None,
         blocked_at: None,
+        free_entry: FreeEntry::default(),
     }
 }
 
@@ -49,7 +51,7 @@ fn pauses(count: usize) -> PauseSnapshot {
         let scope = [PauseScope::Number, PauseScope::Template, PauseScope::Country][number % 3];
         let sentence = "A story of a bench.".to_owned();
         let key = PauseKey::new(scope, &format!("other-{number}"));
-        Pause { key, code: Some(131_048), sentence, since: now(), until: None }
+        Pause { key, cause: PauseCause::Refusal, code: Some(131_048), sentence, since: now(), until: None }
     };
     (0..count).map(pause).collect()
 }
@@ -74,7 +76,9 @@ fn check(criterion: &mut Criterion) {
     let key = PauseKey::new(PauseScope::Number, &words.phone_number_id);
     let sentence = "WhatsApp restricts this number. Wait, write less, then resume it.".to_owned();
     let paused: PauseSnapshot =
-        [Pause { key, code: Some(131_048), sentence, since: now(), until: None }].into_iter().collect();
+        [Pause { key, cause: PauseCause::Refusal, code: Some(131_048), sentence, since: now(), until: None }]
+            .into_iter()
+            .collect();
     criterion.bench_function("policy, held", |bencher| {
         bencher.iter(|| policy::check(&policy, black_box(&words), None, &paused, "BR", now()));
     });

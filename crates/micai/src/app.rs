@@ -30,7 +30,7 @@ use crate::http::server::{Drained, ServerLimits};
 use crate::http::state::SendingRules;
 use crate::http::{HttpState, server};
 use crate::ids::Ids;
-use crate::ingest::Ingest;
+use crate::ingest::{Ingest, IngestRules};
 use crate::queue::{MemoryQueue, RedisQueue, RedisQueueSettings, UnheardQueue, WakeQueue};
 use crate::redis_link::RedisServer;
 use crate::scheduler;
@@ -251,7 +251,7 @@ impl App {
         };
         let limits = SenderLimits {
             workers: config.send_workers,
-            attempts_max: i32::try_from(config.queue_max_attempts).unwrap_or(i32::MAX),
+            attempts_max: attempts_max(config),
             unknown_deadline_seconds: others_wait_seconds(config),
         };
         let (store, queue) = (self.store.clone(), self.queue.clone());
@@ -301,15 +301,15 @@ impl App {
         words: Words,
         tools: Arc<Tools>,
     ) -> anyhow::Result<()> {
-        let ingest = Ingest::new(
-            self.store.clone(),
-            self.queue.clone(),
-            clock.clone(),
-            config.whatsapp_app_secret.clone(),
-            config.webhook_items_max,
-            prices.clone(),
-            paces(config).number.map(|pace| (self.shared.clone(), pace)),
-        );
+        let rules = IngestRules {
+            secrets: config.whatsapp_app_secret.clone(),
+            items_max: config.webhook_items_max,
+            attempts_max: attempts_max(config),
+            business_account_id: config.whatsapp_business_account_id.clone(),
+            prices: prices.clone(),
+            throughput: paces(config).number.map(|pace| (self.shared.clone(), pace)),
+        };
+        let ingest = Ingest::new(self.store.clone(), self.queue.clone(), clock.clone(), rules);
         let router = crate::http::router(HttpState {
             store: self.store.clone(),
             queue: self.queue.clone(),
@@ -352,6 +352,11 @@ fn handover_rules(config: &Config) -> HandoverRules {
         seconds: i64::from(config.steering.handover_hours) * 3_600,
         is_told: config.steering.operator_webhook_url.is_some(),
     }
+}
+
+/// Attempts of one message.
+fn attempts_max(config: &Config) -> i32 {
+    i32::try_from(config.queue_max_attempts).unwrap_or(i32::MAX)
 }
 
 /// Opens the database that the settings name.

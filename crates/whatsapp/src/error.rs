@@ -68,6 +68,23 @@ pub enum PauseScope {
     Management,
 }
 
+impl PauseScope {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Account => "account",
+            Self::AccountTemplates => "account_templates",
+            Self::Template => "template",
+            Self::Country => "country",
+            Self::User => "user",
+            Self::Calls => "calls",
+            Self::Flow => "flow",
+            Self::Management => "management",
+        }
+    }
+}
+
 /// One error as Meta reports it: in the answer to a request, or inside a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiError {
@@ -177,6 +194,16 @@ pub fn failed_status_verdict(code: i64, is_transient: bool) -> Verdict {
     match verdict(code, is_transient) {
         Verdict::Unknown => Verdict::Retry,
         decided => decided,
+    }
+}
+
+/// What an error with this verdict stops beside its message, until somebody or something lifts the block. The throughput of a
+/// number is none of it: it is there again in a moment.
+pub fn stops(code: i64, verdict: Verdict) -> Option<PauseScope> {
+    match verdict {
+        Verdict::Auth => Some(PauseScope::Account),
+        Verdict::Pause(scope) => Some(scope),
+        _ => describe(code).and_then(|fact| fact.also_pause).filter(|scope| *scope != PauseScope::Number),
     }
 }
 

@@ -35,7 +35,7 @@ use thiserror::Error;
 use crate::error::ApiError;
 
 pub use account::{
-    AccountChange, AccountUpdate, PreferenceChange, TemplateChange, TemplateUpdate, UserPreference,
+    AccountChange, AccountUpdate, PreferenceChange, Restriction, TemplateChange, TemplateUpdate, UserPreference,
     UserPreferenceUpdate,
 };
 pub use content::{

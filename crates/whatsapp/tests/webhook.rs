@@ -302,7 +302,9 @@ fn account_changes_are_typed() {
     let AccountChange::Account { event, violation, .. } = account("account_violation").change else { panic!() };
     assert_eq!((event.as_str(), violation.as_deref()), ("ACCOUNT_VIOLATION", Some("SPAM")));
     let AccountChange::Account { restrictions, .. } = account("account_restriction").change else { panic!() };
-    assert_eq!(restrictions, ["RESTRICTED_BIZ_INITIATED_MESSAGING"]);
+    let [restriction] = restrictions.as_slice() else { panic!("{restrictions:?}") };
+    assert_eq!(restriction.kind, "RESTRICTED_BIZ_INITIATED_MESSAGING");
+    assert_eq!(restriction.until_seconds, Some(1_790_600_000));
     let AccountChange::Account { ban_state, .. } = account("account_disabled").change else { panic!() };
     assert_eq!(ban_state.as_deref(), Some("SCHEDULE_FOR_DISABLE"));
     let AccountChange::Alert { severity, .. } = account("account_alert").change else { panic!() };

@@ -122,3 +122,26 @@ END
 $$;
 CREATE TRIGGER audit_log_loses_only_words BEFORE UPDATE ON audit_log
     FOR EACH ROW EXECUTE FUNCTION refuse_to_change_more_than_words();
+
+-- Delivery. What lifts a pause depends on who set it.
+ALTER TABLE pauses ADD COLUMN cause text NOT NULL DEFAULT 'refusal';
+UPDATE pauses SET cause = 'person' WHERE code IS NULL;
+-- The last news of the account or a number: what comes again, or late, moves nothing.
+CREATE TABLE account_news (
+    scope       text NOT NULL,
+    subject     text NOT NULL,
+    event       text NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    PRIMARY KEY (scope, subject)
+);
+-- Our numbers as people dial them, by which such news name them.
+CREATE TABLE numbers (
+    display_phone_number text PRIMARY KEY NOT NULL,
+    phone_number_id      text NOT NULL
+);
+-- How often a version that could not read the row has come across it.
+ALTER TABLE outbound_messages ADD COLUMN unreadable integer NOT NULL DEFAULT 0;
+-- When the person last came through an advertisement that nobody has answered yet, and until when everything is free because
+-- somebody did.
+ALTER TABLE conversations ADD COLUMN referred_at timestamptz;
+ALTER TABLE conversations ADD COLUMN free_entry_until timestamptz;

@@ -115,3 +115,26 @@ WHEN NOT (OLD.action IN ('message_sent', 'letter_replayed', 'letter_discarded')
 BEGIN
     SELECT RAISE(ABORT, 'audit_log only grows: its rows are neither changed nor deleted');
 END;
+
+-- Delivery. What lifts a pause depends on who set it.
+ALTER TABLE pauses ADD COLUMN cause TEXT NOT NULL DEFAULT 'refusal';
+UPDATE pauses SET cause = 'person' WHERE code IS NULL;
+-- The last news of the account or a number: what comes again, or late, moves nothing.
+CREATE TABLE account_news (
+    scope       TEXT NOT NULL,
+    subject     TEXT NOT NULL,
+    event       TEXT NOT NULL,
+    occurred_at INTEGER NOT NULL,
+    PRIMARY KEY (scope, subject)
+) STRICT, WITHOUT ROWID;
+-- Our numbers as people dial them, by which such news name them.
+CREATE TABLE numbers (
+    display_phone_number TEXT PRIMARY KEY NOT NULL,
+    phone_number_id      TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+-- How often a version that could not read the row has come across it.
+ALTER TABLE outbound_messages ADD COLUMN unreadable INTEGER NOT NULL DEFAULT 0;
+-- When the person last came through an advertisement that nobody has answered yet, and until when everything is free because
+-- somebody did.
+ALTER TABLE conversations ADD COLUMN referred_at INTEGER;
+ALTER TABLE conversations ADD COLUMN free_entry_until INTEGER;

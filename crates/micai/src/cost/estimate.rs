@@ -90,6 +90,15 @@ impl PriceTable {
         )
     }
 
+    /// The country that a person belongs to, or [`UNKNOWN_COUNTRY`]. The number tells more than a user id: +1 and +7 are several
+    /// countries.
+    pub fn country_of_person(&self, person: &Person) -> String {
+        let mut addresses = person.addresses();
+        addresses.sort_by_key(|address| address.kind);
+        let known = addresses.iter().map(|address| self.country_of(address)).find(|country| country != UNKNOWN_COUNTRY);
+        known.unwrap_or_else(|| UNKNOWN_COUNTRY.to_owned())
+    }
+
     /// Whether these are two letters of a country.
     pub fn knows_country(&self, country: &str) -> bool {
         countries::letters(country).is_some_and(|letters| self.countries.get(letters).is_some())
@@ -121,12 +130,7 @@ impl PriceTable {
     /// What a status says in money. Its `type` decides whether the message is billed; `billable` counts only where there is
     /// none, since it is being retired.
     pub fn charge(&self, person: &Person, price: &Price) -> Charge {
-        // The number tells more than a user id: +1 and +7 are several countries.
-        let mut addresses = person.addresses();
-        addresses.sort_by_key(|address| address.kind);
-        let country =
-            addresses.iter().map(|address| self.country_of(address)).find(|country| country != UNKNOWN_COUNTRY);
-        let country = country.unwrap_or_else(|| UNKNOWN_COUNTRY.to_owned());
+        let country = self.country_of_person(person);
         let (_, rates, _) = self.rates(&country);
         let is_free = match price.kind.as_deref() {
             Some(kind) => kind.starts_with("free"),

@@ -20,6 +20,10 @@ pub enum AlertKind {
     AccountPaused,
     /// WhatsApp restricts one of our numbers: nothing is sent from it.
     NumberPaused,
+    /// WhatsApp warns of what will stop the account.
+    AccountWarning,
+    /// WhatsApp warns of what may stop one of our numbers, such as a low quality.
+    NumberWarning,
     /// A template is paused or disabled: nothing is sent with it.
     TemplatePaused,
     /// WhatsApp takes no messages for a country.
@@ -65,6 +69,8 @@ impl AlertKind {
     pub const ALL: [Self; 15] = [
         Self::AccountPaused,
         Self::NumberPaused,
+        Self::AccountWarning,
+        Self::NumberWarning,
         Self::TemplatePaused,
         Self::CountryPaused,
         Self::TokenRejected,
@@ -85,6 +91,8 @@ impl AlertKind {
         match self {
             Self::AccountPaused => "account_paused",
             Self::NumberPaused => "number_paused",
+            Self::AccountWarning => "account_warning",
+            Self::NumberWarning => "number_warning",
             Self::TemplatePaused => "template_paused",
             Self::CountryPaused => "country_paused",
             Self::TokenRejected => "token_rejected",
@@ -109,7 +117,14 @@ impl AlertKind {
     /// Whether it reports an event, which is over once somebody has seen it. The others report a condition: they stay open
     /// until the platform sees that it has ended.
     pub fn is_event(self) -> bool {
-        matches!(self, Self::TemplateCategoryChanged | Self::TemplateStatusChanged | Self::TemplateQualityChanged)
+        matches!(
+            self,
+            Self::AccountWarning
+                | Self::NumberWarning
+                | Self::TemplateCategoryChanged
+                | Self::TemplateStatusChanged
+                | Self::TemplateQualityChanged
+        )
     }
 }
 

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::contact::{Address, IdentityChange, Person};
+use super::news::{AccountNews, OurNumber};
 use super::outbound::{DeliveryStatus, Price, SendError};
+use super::pause::PauseScope;
 use super::template::news::TemplateNews;
 use super::weather::SharedLocation;
 use crate::ids::{ConversationId, InboundId, OutboundId};
@@ -110,6 +112,8 @@ pub struct NewInbound {
     pub state: InboundState,
     /// Whether it opens WhatsApp's 24-hour window.
     pub opens_window: bool,
+    /// Whether the person came through an advertisement.
+    pub is_referred: bool,
     /// An identity change that it reports.
     pub identity_change: Option<IdentityChange>,
 }
@@ -133,10 +137,36 @@ pub struct NewStatus {
     pub occurred_at: Option<Timestamp>,
     /// Why it failed.
     pub error: Option<SendError>,
-    /// Whether it failed only because the window was closed, so that a template can still say it.
-    pub needs_template: bool,
+    /// What follows from a failure.
+    pub after: AfterFailure,
     /// What WhatsApp charges.
     pub price: Option<Price>,
+}
+
+/// What follows for a message that WhatsApp had taken and that failed after all: the same as if it had been refused at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// It stays dead: a letter.
+    #[default]
+    Letter,
+    /// Only the window was closed: a template can still say it.
+    Template,
+    /// It goes again then, if it has attempts left.
+    Later {
+        /// When.
+        not_before: Timestamp,
+        /// The attempts of one message.
+        attempts_max: i32,
+    },
+    /// Something else is stopped, too.
+    Stop {
+        /// How far that reaches.
+        scope: PauseScope,
+        /// The number or country; empty where there is only one, and for a template: the ledger knows which.
+        subject: String,
+        /// Whether the message goes when that is over; otherwise it is a letter.
+        waits: bool,
+    },
 }
 
 /// A part of a webhook that is kept as it came: account news, other fields, and what could not be understood.
@@ -176,6 +206,10 @@ pub struct WebhookFacts {
     pub preferences: Vec<NewPreference>,
     /// Changes of templates, which stand in `raw_events`, too.
     pub templates: Vec<TemplateNews>,
+    /// News of the account and of numbers, which stand in `raw_events`, too.
+    pub account: Vec<AccountNews>,
+    /// Numbers of ours that this process has not met before.
+    pub numbers: Vec<OurNumber>,
     /// The rest.
     pub raw_events: Vec<RawEvent>,
 }
@@ -187,7 +221,15 @@ impl WebhookFacts {
             + self.statuses.len()
             + self.preferences.len()
             + self.templates.len()
+            + self.account.len()
+            + self.numbers.len()
             + self.raw_events.len()
+    }
+
+    /// Whether they may change what is paused.
+    pub fn may_pause(&self) -> bool {
+        let stops = |status: &NewStatus| matches!(status.after, AfterFailure::Stop { .. });
+        !self.account.is_empty() || !self.templates.is_empty() || self.statuses.iter().any(stops)
     }
 
     /// Which of `lanes` these facts take: the same one for all that concerns the same person, as far as their first item

@@ -1,11 +1,14 @@
 //! The send ledger: what goes out, in which state, and what became of it.
 
+use std::fmt::Display;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::agent::AgentId;
 use super::choice::Choice;
 use super::contact::Address;
+use super::free_entry::FreeEntry;
 use super::pause::PauseKey;
 use super::spend::Charge;
 use super::template::TemplateUse;
@@ -242,6 +245,16 @@ pub struct Price {
     pub charge: Option<Charge>,
 }
 
+impl SendError {
+    /// What WhatsApp said, as a sentence, and what to do about it.
+    pub fn told(said: impl Display, advice: Option<&str>) -> String {
+        let said = said.to_string();
+        let end = if said.ends_with(['.', '!', '?', '…', '。']) { "" } else { "." };
+        let advice = advice.map(|advice| format!(" {advice}")).unwrap_or_default();
+        format!("{said}{end}{advice}")
+    }
+}
+
 /// A message that a turn wants sent: intent, not yet a call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewOutbound {
@@ -298,6 +311,8 @@ pub struct SendCandidate {
     pub marketing_stopped_at: Option<Timestamp>,
     /// Since when the person is blocked.
     pub blocked_at: Option<Timestamp>,
+    /// Whether everything to the person is free for some days.
+    pub free_entry: FreeEntry,
 }
 
 impl SendCandidate {
@@ -322,8 +337,22 @@ impl SendCandidate {
             opted_out_at: None,
             marketing_stopped_at: None,
             blocked_at: None,
+            free_entry: FreeEntry::default(),
         }
     }
+}
+
+/// A queued row that this version cannot read: perhaps another one can.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableSend {
+    /// Its conversation.
+    pub conversation_id: ConversationId,
+    /// Its row.
+    pub id: OutboundId,
+    /// How often it was found so before.
+    pub tries: i32,
+    /// What cannot be read.
+    pub detail: String,
 }
 
 /// What is next in a conversation's outbox.
@@ -337,6 +366,8 @@ pub enum NextSend {
     Busy,
     /// This one is due.
     Due(Box<SendCandidate>),
+    /// The first in line cannot be read.
+    Unreadable(UnreadableSend),
 }
 
 /// The end of an attempt.
@@ -395,6 +426,8 @@ pub struct Settlement {
     pub http_status: Option<i32>,
     /// What came of it.
     pub outcome: AttemptOutcome,
+    /// What it says again from now on, where a template stood in for it and was refused as one.
+    pub restored: Option<MessageBody>,
 }
 
 /// What policy decided instead of a call.

@@ -25,7 +25,7 @@ pub enum PauseScope {
     Number,
     /// All templates; plain words go on.
     AccountTemplates,
-    /// One template.
+    /// One template, in one language or in all.
     Template,
     /// People of a country.
     Country,
@@ -83,6 +83,11 @@ impl PauseKey {
         let subject = if scope.is_whole() { "" } else { subject };
         Self { scope, subject: subject.to_owned() }
     }
+
+    /// The key of one template in one language.
+    pub fn template(name: &str, language: &str) -> Self {
+        Self::new(PauseScope::Template, &format!("{name}/{language}"))
+    }
 }
 
 impl std::fmt::Display for PauseKey {
@@ -94,12 +99,44 @@ impl std::fmt::Display for PauseKey {
     }
 }
 
+/// What set a pause, which decides what lifts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PauseCause {
+    /// A person. Only people lift it, or its end.
+    Person,
+    /// WhatsApp refused a message. A person lifts it; one of a template also news of that template.
+    Refusal,
+    /// News of the account or a number. A person lifts it, or better news.
+    News,
+}
+
+impl PauseCause {
+    const ALL: [Self; 3] = [Self::Person, Self::Refusal, Self::News];
+
+    /// The name in the database and in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Refusal => "refusal",
+            Self::News => "news",
+        }
+    }
+
+    /// The cause of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == name)
+    }
+}
+
 /// A pause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pause {
     /// What is paused.
     pub key: PauseKey,
-    /// WhatsApp's code that caused it; none where a person did.
+    /// What set it.
+    pub cause: PauseCause,
+    /// WhatsApp's code that caused it, where there is one.
     pub code: Option<i64>,
     /// What happened and what to do, in plain words.
     pub sentence: String,
@@ -163,7 +200,8 @@ mod tests {
             (until(0), true, false),
         ] {
             let key = PauseKey::new(PauseScope::Number, "1");
-            let pause = Pause { key, code: Some(131_048), sentence: "Wait.".to_owned(), since: now, until };
+            let cause = PauseCause::Refusal;
+            let pause = Pause { key, cause, code: Some(131_048), sentence: "Wait.".to_owned(), since: now, until };
             assert_eq!(matches!(pause.stops(now), Stopped::Until(_)), waits, "{until:?}");
             assert_eq!(pause.is_on(now), is_on, "{until:?}");
         }
@@ -173,12 +211,15 @@ mod tests {
     fn the_words_say_how_to_go_on() {
         let pause = |scope, subject| Pause {
             key: PauseKey::new(scope, subject),
+            cause: PauseCause::Person,
             code: None,
             sentence: "It is late.".to_owned(),
             since: Timestamp::UNIX_EPOCH,
             until: None,
         };
-        assert!(pause(PauseScope::Template, "order").error().detail.contains("DELETE /admin/pauses/template/order;"));
-        assert!(pause(PauseScope::Account, "x").error().detail.contains("DELETE /admin/pauses/account;"));
+        let detail = |scope, subject| pause(scope, subject).error().detail;
+        assert!(detail(PauseScope::Template, "order").contains("DELETE /admin/pauses/template/order;"));
+        assert!(detail(PauseScope::Template, "order/pt_BR").contains("DELETE /admin/pauses/template/order/pt_BR;"));
+        assert!(detail(PauseScope::Account, "x").contains("DELETE /admin/pauses/account;"));
     }
 }

@@ -107,6 +107,7 @@ fn admin_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(pauses::list, pauses::set))
         .routes(routes!(pauses::resume_all))
         .routes(routes!(pauses::resume))
+        .routes(routes!(pauses::resume_template))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::acknowledge))
         .routes(routes!(audit::list))

@@ -2,40 +2,59 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
-use whatsapp::Verdict;
 use whatsapp::identity::{Identity, IdentityKind, IdentitySet};
 use whatsapp::webhook::{
-    Content, DeliveryStatus as WireStatus, Event, InboundMessage, InteractiveReply, PreferenceChange, Sender,
-    StatusUpdate, SystemEvent, TemplateChange as WireChange, TemplateUpdate, UserPreferenceUpdate, Webhook,
+    Content, Event, InboundMessage, InteractiveReply, PreferenceChange, Sender, SystemEvent,
+    TemplateChange as WireChange, TemplateUpdate, UserPreferenceUpdate, Webhook,
 };
 
+use super::{account, statuses};
 use crate::domain::contact::{Address, AddressKind, IdentityChange, Person};
 use crate::domain::inbound::{
     InboundState, MessageNature, NewInbound, NewPreference, NewStatus, RawEvent, WebhookFacts,
 };
-use crate::domain::outbound::{DeliveryStatus, Price, SendError, parse_callback_data};
+use crate::domain::news::{AccountNews, OurNumber};
 use crate::domain::template::news::{TemplateChange, TemplateNews};
 use crate::domain::template::{TEMPLATE_NAME_CHARACTERS_MAX, TemplateCategory, TemplateQuality, TemplateStatus};
 
 /// Characters of a message id; WhatsApp's have around 60.
-const MESSAGE_ID_CHARACTERS_MAX: usize = 512;
+pub(super) const MESSAGE_ID_CHARACTERS_MAX: usize = 512;
 /// Characters of any other word that becomes a column.
-const WORD_CHARACTERS_MAX: usize = 256;
+pub(super) const WORD_CHARACTERS_MAX: usize = 256;
 /// Characters of a message's words that are broken out for triggers and transcripts; the payload keeps all.
 const TEXT_CHARACTERS_MAX: usize = 16_384;
 /// How far a webhook's clock may run ahead of ours before its times are not believed.
 const CLOCK_SKEW_SECONDS_MAX: i64 = 60;
 
+/// Digits of a number; the longest has 15.
+const NUMBER_DIGITS_MAX: usize = 32;
+
+/// What decides about a webhook beside itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms<'a> {
+    /// The present.
+    pub now: Timestamp,
+    /// Attempts of one message.
+    pub attempts_max: i32,
+    /// The account that news must be about; none: any.
+    pub account: Option<&'a str>,
+}
+
 /// The facts of a webhook.
-pub(super) fn facts(webhook: Webhook, now: Timestamp) -> WebhookFacts {
+pub(super) fn facts(webhook: Webhook, terms: &Terms<'_>) -> WebhookFacts {
     let mut facts = WebhookFacts::default();
     for event in webhook.events {
-        match convert(&event, now) {
+        note_number(&event, &mut facts.numbers);
+        match convert(&event, terms) {
             Fact::Message(message) => facts.messages.push(*message),
             Fact::Status(status) => facts.statuses.push(*status),
             Fact::Preference(preference) => facts.preferences.push(preference),
             Fact::Template(news) => {
                 facts.templates.push(*news);
+                facts.raw_events.push(raw_event(&event, None));
+            }
+            Fact::Account(news) => {
+                facts.account.push(*news);
                 facts.raw_events.push(raw_event(&event, None));
             }
             Fact::Raw(reason) => facts.raw_events.push(raw_event(&event, reason)),
@@ -64,6 +83,12 @@ pub(super) fn split(facts: WebhookFacts, items_max: usize) -> Vec<WebhookFacts> 
     facts.templates.chunks(size).for_each(|templates| {
         push(WebhookFacts { templates: templates.to_vec(), ..WebhookFacts::default() });
     });
+    facts.account.chunks(size).for_each(|account| {
+        push(WebhookFacts { account: account.to_vec(), ..WebhookFacts::default() });
+    });
+    facts.numbers.chunks(size).for_each(|numbers| {
+        push(WebhookFacts { numbers: numbers.to_vec(), ..WebhookFacts::default() });
+    });
     facts.raw_events.chunks(size).for_each(|raw_events| {
         push(WebhookFacts { raw_events: raw_events.to_vec(), ..WebhookFacts::default() });
     });
@@ -88,11 +113,24 @@ pub(super) fn singles(facts: &WebhookFacts) -> Vec<(WebhookFacts, String)> {
         .templates
         .iter()
         .map(|news| (WebhookFacts { templates: vec![news.clone()], ..none() }, format!("{news:?}")));
+    let account =
+        facts.account.iter().map(|news| (WebhookFacts { account: vec![news.clone()], ..none() }, format!("{news:?}")));
+    let numbers = facts
+        .numbers
+        .iter()
+        .map(|number| (WebhookFacts { numbers: vec![number.clone()], ..none() }, format!("{number:?}")));
     let raw_events = facts
         .raw_events
         .iter()
         .map(|event| (WebhookFacts { raw_events: vec![event.clone()], ..none() }, event.raw.clone()));
-    messages.chain(statuses).chain(preferences).chain(templates).chain(raw_events).collect()
+    messages
+        .chain(statuses)
+        .chain(preferences)
+        .chain(templates)
+        .chain(account)
+        .chain(numbers)
+        .chain(raw_events)
+        .collect()
 }
 
 enum Fact {
@@ -101,31 +139,54 @@ enum Fact {
     Preference(NewPreference),
     /// Kept as it came, too.
     Template(Box<TemplateNews>),
+    /// Kept as it came, too.
+    Account(Box<AccountNews>),
     /// Kept as it came, for this reason.
     Raw(Option<String>),
 }
 
-fn convert(event: &Event, now: Timestamp) -> Fact {
+fn convert(event: &Event, terms: &Terms<'_>) -> Fact {
+    let now = terms.now;
     match event {
         Event::Message(message) => match read_message(message, now) {
             Ok(message) => Fact::Message(Box::new(message)),
             Err(reason) => Fact::Raw(Some(reason)),
         },
-        Event::Status(status) => match read_status(status, now) {
+        Event::Status(status) => match statuses::read(status, terms) {
             Ok(status) => Fact::Status(Box::new(status)),
             Err(reason) => Fact::Raw(Some(reason)),
         },
         Event::Template(update) => Fact::Template(Box::new(read_template(update, now))),
         Event::UserPreference(update) => read_preference(update, now).map_or(Fact::Raw(None), Fact::Preference),
         Event::Unreadable(unreadable) => Fact::Raw(Some(unreadable.reason.clone())),
-        // Recognised, never answered: account news, and what other apps or people said on the number.
-        Event::ValueError(_)
-        | Event::Account(_)
-        | Event::Echo(_)
-        | Event::Standby(_)
-        | Event::History(_)
-        | Event::Other(_) => Fact::Raw(None),
+        Event::Account(update) => {
+            account::read(update, terms).map_or(Fact::Raw(None), |news| Fact::Account(Box::new(news)))
+        }
+        // Recognised, never answered: what other apps or people said on the number.
+        Event::ValueError(_) | Event::Echo(_) | Event::Standby(_) | Event::History(_) | Event::Other(_) => {
+            Fact::Raw(None)
+        }
     }
+}
+
+/// By which of its names people dial a number of ours, and by which WhatsApp calls it.
+fn note_number(event: &Event, numbers: &mut Vec<OurNumber>) {
+    let Event::Message(message) = event else { return };
+    let Some(dialled) = message.display_phone_number.as_deref().map(digits).filter(|digits| !digits.is_empty()) else {
+        return;
+    };
+    let number = OurNumber {
+        display_phone_number: dialled,
+        phone_number_id: clean(&message.phone_number_id, WORD_CHARACTERS_MAX),
+    };
+    if numbers.last() != Some(&number) {
+        numbers.push(number);
+    }
+}
+
+/// The digits of a number, however it is written.
+pub(super) fn digits(number: &str) -> String {
+    number.chars().filter(char::is_ascii_digit).take(NUMBER_DIGITS_MAX).collect()
 }
 
 fn raw_event(event: &Event, reason: Option<String>) -> RawEvent {
@@ -174,6 +235,7 @@ fn read_message(message: &InboundMessage, now: Timestamp) -> Result<NewInbound, 
         sent_at: believable(message.timestamp_seconds, now),
         state: manner.state,
         opens_window: manner.opens_window,
+        is_referred: message.referral.is_some(),
         identity_change,
     })
 }
@@ -274,70 +336,6 @@ fn address(identity: &Identity) -> Address {
     Address { kind, value: clean(identity.as_str(), WORD_CHARACTERS_MAX) }
 }
 
-fn read_status(status: &StatusUpdate, now: Timestamp) -> Result<NewStatus, String> {
-    if status.message_id.is_empty() || status.message_id.chars().count() > MESSAGE_ID_CHARACTERS_MAX {
-        return Err(format!("a message id must have 1 to {MESSAGE_ID_CHARACTERS_MAX} characters"));
-    }
-    let known = match &status.status {
-        WireStatus::Sent => DeliveryStatus::Sent,
-        WireStatus::Delivered => DeliveryStatus::Delivered,
-        WireStatus::Read => DeliveryStatus::Read,
-        WireStatus::Played => DeliveryStatus::Played,
-        WireStatus::Failed => DeliveryStatus::Failed,
-        WireStatus::Other(word) => return Err(format!("the status {:?} is not known", clean(word, 64))),
-    };
-    let identities = IdentitySet {
-        phone: status.recipient_phone.clone(),
-        bsuid: status.recipient_bsuid.clone(),
-        parent_bsuid: status.recipient_parent_bsuid.clone(),
-    };
-    let group = status.recipient_group.as_ref();
-    let recipient = status
-        .recipient()
-        .map(|identity| identity.as_str().to_owned())
-        .or_else(|| group.map(|group| group.as_str().to_owned()))
-        .unwrap_or_default();
-    Ok(NewStatus {
-        phone_number_id: clean(&status.phone_number_id, WORD_CHARACTERS_MAX),
-        provider_message_id: clean(&status.message_id, MESSAGE_ID_CHARACTERS_MAX),
-        callback: status.biz_opaque_callback_data.as_deref().and_then(parse_callback_data),
-        status: known,
-        recipient: clean(&recipient, WORD_CHARACTERS_MAX),
-        person: Person {
-            phone: identities.phone.as_ref().map(|phone| phone.as_str().to_owned()),
-            bsuid: identities.bsuid.as_ref().map(|bsuid| clean(bsuid.as_str(), WORD_CHARACTERS_MAX)),
-            ..Person::default()
-        },
-        occurred_at: believable(status.timestamp_seconds, now),
-        error: (known == DeliveryStatus::Failed).then(|| failure(status)),
-        needs_template: known == DeliveryStatus::Failed
-            && status.errors.first().is_some_and(|error| error.failed_status_verdict() == Verdict::NeedsTemplate),
-        price: status.pricing.as_ref().map(|pricing| Price {
-            billable: pricing.billable,
-            model: pricing.pricing_model.as_deref().map(|word| clean(word, WORD_CHARACTERS_MAX)),
-            kind: pricing.kind.as_deref().map(|word| clean(word, WORD_CHARACTERS_MAX)),
-            category: pricing.category.as_deref().map(|word| clean(word, WORD_CHARACTERS_MAX)),
-            charge: None,
-        }),
-    })
-}
-
-fn failure(status: &StatusUpdate) -> SendError {
-    let Some(error) = status.errors.first() else {
-        return SendError {
-            code: None,
-            reason: "failed_after_acceptance".to_owned(),
-            detail: "WhatsApp accepted the message and then reported that it failed, without saying why.".to_owned(),
-        };
-    };
-    let advice = whatsapp::error::describe(error.code).map(|fact| format!(" {}", fact.advice)).unwrap_or_default();
-    SendError {
-        code: Some(error.code),
-        reason: "failed_after_acceptance".to_owned(),
-        detail: clean(&format!("{error}.{advice}"), 2_000),
-    }
-}
-
 fn read_preference(update: &UserPreferenceUpdate, now: Timestamp) -> Option<NewPreference> {
     let (marketing_stopped, value) = match update.preference.change {
         PreferenceChange::Stop => (true, "stop"),
@@ -391,7 +389,7 @@ fn read_template(update: &TemplateUpdate, now: Timestamp) -> TemplateNews {
 }
 
 /// A time that may be counted with: not in the future (which would hold the window open), not before the platform.
-fn believable(seconds: Option<i64>, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn believable(seconds: Option<i64>, now: Timestamp) -> Option<Timestamp> {
     let at = Timestamp::from_second(seconds?).ok()?;
     if at > now + jiff::SignedDuration::from_secs(CLOCK_SKEW_SECONDS_MAX) {
         return None;
@@ -400,7 +398,7 @@ fn believable(seconds: Option<i64>, now: Timestamp) -> Option<Timestamp> {
 }
 
 /// The text, cut to `characters_max`, with U+0000 replaced: Postgres cannot hold it.
-fn clean(text: &str, characters_max: usize) -> String {
+pub(super) fn clean(text: &str, characters_max: usize) -> String {
     text.chars().take(characters_max).map(|character| if character == '\0' { '\u{fffd}' } else { character }).collect()
 }
 

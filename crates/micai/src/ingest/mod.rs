@@ -3,10 +3,12 @@
 //! Body bounded, signature checked over the raw bytes, every entry, change, message and status converted, all of it
 //! committed in one shared transaction; then, best effort, the conversations are announced to the queue.
 
+mod account;
 mod convert;
+mod statuses;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::SecretString;
 use whatsapp::signature::{self, SignatureError};
@@ -14,7 +16,9 @@ use whatsapp::webhook;
 
 use crate::clock::SharedClock;
 use crate::cost::PriceTable;
-use crate::domain::inbound::{RawEvent, WebhookFacts};
+use crate::domain::inbound::{AfterFailure, RawEvent, WebhookFacts};
+use crate::domain::news::OurNumber;
+use crate::domain::pause::PauseScope;
 use crate::queue::{Topic, WakeQueue};
 use crate::shared::{Pace, Shared, number_key};
 use crate::store::{IngestReceipt, Store, StoreError};
@@ -27,12 +31,29 @@ pub struct Ingest {
     store: Store,
     queue: Arc<dyn WakeQueue>,
     clock: SharedClock,
-    secrets: Arc<[SecretString]>,
-    items_max: usize,
-    prices: Arc<PriceTable>,
-    /// The throughput of a number, which what comes in uses up, too.
-    throughput: Option<(Arc<dyn Shared>, Pace)>,
+    rules: Arc<IngestRules>,
+    /// Numbers of ours that the database knows.
+    known_numbers: Arc<Mutex<HashSet<OurNumber>>>,
 }
+
+/// What decides about webhooks.
+pub struct IngestRules {
+    /// All app secrets that may have signed; none means that nothing is taken in.
+    pub secrets: Vec<SecretString>,
+    /// How many items of one webhook share a transaction.
+    pub items_max: usize,
+    /// Attempts of one message, the first included.
+    pub attempts_max: i32,
+    /// The account that is ours; none: whatever webhooks are about.
+    pub business_account_id: Option<String>,
+    /// What statuses mean in money.
+    pub prices: Arc<PriceTable>,
+    /// The throughput of a number, if that is limited: what comes in uses it up, too.
+    pub throughput: Option<(Arc<dyn Shared>, Pace)>,
+}
+
+/// Numbers of ours that are held in memory. An installation has a handful; at the bound it begins anew.
+const KNOWN_NUMBERS_MAX: usize = 1_024;
 
 /// Why a webhook was not taken in.
 #[derive(Debug, thiserror::Error)]
@@ -49,19 +70,9 @@ pub enum IngestError {
 }
 
 impl Ingest {
-    /// `secrets` are all app secrets that may have signed; none means that nothing is taken in. `items_max` is how
-    /// many items of one webhook share a transaction. `prices` say what statuses mean in money. `throughput` is what a
-    /// number can do, if that is limited.
-    pub fn new(
-        store: Store,
-        queue: Arc<dyn WakeQueue>,
-        clock: SharedClock,
-        secrets: Vec<SecretString>,
-        items_max: usize,
-        prices: Arc<PriceTable>,
-        throughput: Option<(Arc<dyn Shared>, Pace)>,
-    ) -> Self {
-        Self { store, queue, clock, secrets: secrets.into(), items_max, prices, throughput }
+    /// Takes in by these rules.
+    pub fn new(store: Store, queue: Arc<dyn WakeQueue>, clock: SharedClock, rules: IngestRules) -> Self {
+        Self { store, queue, clock, rules: Arc::new(rules), known_numbers: Arc::default() }
     }
 
     /// Takes one webhook in and returns how many of its messages were new to us.
@@ -69,21 +80,30 @@ impl Ingest {
     /// # Errors
     /// See [`IngestError`]. On an error nothing counts as taken in, and the sender must come back.
     pub async fn take(&self, signature: Option<&str>, body: &[u8]) -> Result<usize, IngestError> {
-        signature::verify(&self.secrets, signature, body)?;
-        let mut facts = convert::facts(webhook::parse(body)?, self.clock.now());
+        signature::verify(&self.rules.secrets, signature, body)?;
+        let terms = convert::Terms {
+            now: self.clock.now(),
+            attempts_max: self.rules.attempts_max,
+            account: self.rules.business_account_id.as_deref(),
+        };
+        let mut facts = convert::facts(webhook::parse(body)?, &terms);
+        self.leave_out_known_numbers(&mut facts);
+        self.place(&mut facts);
         self.price(&mut facts);
         self.charge(&facts);
+        let numbers = facts.numbers.clone();
         let mut new_messages = 0;
-        for part in convert::split(facts, self.items_max) {
+        for part in convert::split(facts, self.rules.items_max) {
             new_messages += self.commit(part).await?;
         }
+        self.remember_numbers(numbers);
         crate::crash::point("ingest");
         Ok(new_messages)
     }
 
     /// What comes in counts against the number's throughput.
     fn charge(&self, facts: &WebhookFacts) {
-        let Some((shared, pace)) = &self.throughput else { return };
+        let Some((shared, pace)) = &self.rules.throughput else { return };
         let mut steps: BTreeMap<&str, u32> = BTreeMap::new();
         for message in &facts.messages {
             *steps.entry(&message.phone_number_id).or_default() += 1;
@@ -93,11 +113,36 @@ impl Ingest {
         }
     }
 
+    fn leave_out_known_numbers(&self, facts: &mut WebhookFacts) {
+        let known = self.known_numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.numbers.retain(|number| !known.contains(number));
+    }
+
+    fn remember_numbers(&self, numbers: Vec<OurNumber>) {
+        if numbers.is_empty() {
+            return;
+        }
+        let mut known = self.known_numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() + numbers.len() > KNOWN_NUMBERS_MAX {
+            known.clear();
+        }
+        known.extend(numbers.into_iter().take(KNOWN_NUMBERS_MAX));
+    }
+
+    /// A status does not say in which country it stops sends.
+    fn place(&self, facts: &mut WebhookFacts) {
+        for status in &mut facts.statuses {
+            if let AfterFailure::Stop { scope: PauseScope::Country, subject, .. } = &mut status.after {
+                *subject = self.rules.prices.country_of_person(&status.person);
+            }
+        }
+    }
+
     /// WhatsApp names the bracket of a price and not the amount.
     fn price(&self, facts: &mut WebhookFacts) {
         for status in &mut facts.statuses {
             if let Some(price) = &mut status.price {
-                price.charge = Some(self.prices.charge(&status.person, price));
+                price.charge = Some(self.rules.prices.charge(&status.person, price));
             }
         }
     }

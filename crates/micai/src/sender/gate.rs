@@ -1,7 +1,7 @@
 //! The gate before the Graph API: a number's throughput, the pace to one person, and a circuit breaker for when the API is
 //! down. What a number and a person are allowed is shared by all processes; what the API answers each sees for itself.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,6 +9,7 @@ use tokio::sync::Mutex as FairMutex;
 
 use crate::clock::SharedClock;
 use crate::domain::outbound::SendCandidate;
+use crate::ids::{ConversationId, OutboundId};
 use crate::shared::{Pace, Permit, Shared, number_key};
 
 /// Failures in a row, without any answer in between, that count as an outage.
@@ -17,6 +18,10 @@ const OUTAGE_FAILURES: u32 = 5;
 const REST_SECONDS_MIN: i64 = 5;
 /// The longest rest between two probes.
 const REST_SECONDS_MAX: i64 = 60;
+/// How long an outage is made up for: an hour at 80 messages a second are 288,000.
+const RECOVERY_SECONDS: i64 = 3_600;
+/// Sends that are called as soon as an outage is over. Those beyond wait until they would have asked again, for a minute at most.
+const WAITING_MAX: usize = 100_000;
 /// Numbers whose queues are kept apart in memory. An installation has a handful.
 const NUMBERS_MAX: usize = 1_024;
 
@@ -38,12 +43,14 @@ pub struct Gate {
     /// Whoever waits for a number's throughput stands in line here, so that one at a time asks and the oldest goes first.
     lines: Arc<Mutex<HashMap<String, Arc<FairMutex<()>>>>>,
     breaker: Arc<Mutex<Breaker>>,
+    /// Who waits for the end of an outage, the oldest first.
+    waiting: Arc<Mutex<BTreeMap<OutboundId, ConversationId>>>,
 }
 
 impl Gate {
     /// A gate with these paces, shared through `shared`.
     pub fn new(shared: Arc<dyn Shared>, clock: SharedClock, paces: Paces) -> Self {
-        Self { shared, clock, paces, lines: Arc::default(), breaker: Arc::default() }
+        Self { shared, clock, paces, lines: Arc::default(), breaker: Arc::default(), waiting: Arc::default() }
     }
 
     /// Whether the Graph API may be called: if not, when to ask again. While it is down, one call at a time probes it.
@@ -63,9 +70,29 @@ impl Gate {
         self.breaker().open.is_some()
     }
 
-    /// Tells what a call showed of the API. `true` when that is the beginning of an outage, `Some(false)` when its end.
+    /// Whether the Graph API is back since not long ago, so that much may have gathered.
+    pub fn is_recovering(&self) -> bool {
+        let now = self.clock.now();
+        self.breaker().back_at.is_some_and(|at| now < at + SignedDuration::from_secs(RECOVERY_SECONDS))
+    }
+
+    /// Tells what a call showed of the API: gives the beginning or the end of an outage.
     pub fn saw(&self, answered: bool) -> Option<Change> {
         self.breaker().saw(answered, self.clock.now())
+    }
+
+    /// Notes who waits for the end of an outage.
+    pub fn wait(&self, candidate: &SendCandidate) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() < WAITING_MAX {
+            waiting.insert(candidate.id, candidate.conversation_id);
+        }
+    }
+
+    /// Who waited for the end of an outage that is over, the oldest first.
+    pub fn take_waiting(&self) -> Vec<ConversationId> {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.into_values().collect()
     }
 
     /// Takes a step towards one person, or says when the next is allowed.
@@ -104,7 +131,7 @@ impl Gate {
 pub enum Change {
     /// The API no longer answers.
     Down,
-    /// It answers again.
+    /// It answers again, or for the first time.
     Up,
 }
 
@@ -114,6 +141,10 @@ struct Breaker {
     failures: u32,
     /// While the API is down: when it is probed next, and how long the rest after that is.
     open: Option<(Timestamp, i64)>,
+    /// When it was back.
+    back_at: Option<Timestamp>,
+    /// Whether it has answered since this process began, which may have begun in an outage.
+    has_answered: bool,
 }
 
 impl Breaker {
@@ -132,7 +163,12 @@ impl Breaker {
     fn saw(&mut self, answered: bool, now: Timestamp) -> Option<Change> {
         if answered {
             self.failures = 0;
-            return self.open.take().map(|_| Change::Up);
+            let is_first = !std::mem::replace(&mut self.has_answered, true);
+            if self.open.take().is_some() {
+                self.back_at = Some(now);
+                return Some(Change::Up);
+            }
+            return is_first.then_some(Change::Up);
         }
         self.failures = self.failures.saturating_add(1);
         match &mut self.open {
@@ -179,6 +215,7 @@ mod tests {
     #[test]
     fn single_failures_are_no_outage_and_rests_are_bounded() {
         let mut breaker = Breaker::default();
+        assert_eq!(breaker.saw(true, at(0)), Some(Change::Up), "it may have been away before we began");
         for round in 0..100 {
             assert_eq!(breaker.saw(round % 5 == 0, at(0)), None);
         }

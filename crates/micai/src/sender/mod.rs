@@ -21,8 +21,10 @@ use crate::clock::SharedClock;
 use crate::cost::PriceTable;
 use crate::domain::alert::{AlertKind, NewAlert, Severity};
 use crate::domain::audit::Actor;
-use crate::domain::outbound::{AttemptOutcome, MessageBody, NextSend, Refusal, SendCandidate, Settlement};
-use crate::domain::pause::{Pause, PauseKey};
+use crate::domain::outbound::{
+    AttemptOutcome, MessageBody, NextSend, Refusal, SendCandidate, Settlement, UnreadableSend,
+};
+use crate::domain::pause::{Pause, PauseCause, PauseKey, PauseScope};
 use crate::ids::ConversationId;
 use crate::queue::{Topic, WakeQueue, dispatch};
 use crate::shared::Permit;
@@ -42,6 +44,8 @@ const SETTLE_TRIES_MAX: u32 = 20;
 /// The pause between those tries.
 const SETTLE_PAUSE: Duration = Duration::from_millis(500);
 
+/// WhatsApp's code for a template that is not there, or not approved, in this language.
+const TEMPLATE_NOT_FOUND_CODE: i64 = 132_001;
 /// Sends of one conversation before others get their turn.
 const SENDS_PER_VISIT_MAX: u32 = 8;
 
@@ -119,6 +123,8 @@ impl Sender {
                 return;
             }
             match self.step(conversation).await {
+                // After an outage the oldest go first: one of each conversation, then it stands behind the others.
+                Ok(Step::Next) if self.gate.is_recovering() => break,
                 Ok(Step::Next) => {}
                 Ok(Step::Wait(instant)) => {
                     self.queue.announce_at(Topic::Send, conversation, instant);
@@ -141,17 +147,17 @@ impl Sender {
             NextSend::Nothing | NextSend::Busy => return Ok(Step::Idle),
             NextSend::WaitUntil(instant) => return Ok(Step::Wait(instant)),
             NextSend::Due(candidate) => *candidate,
+            NextSend::Unreadable(send) => return self.cannot_read(&send).await,
         };
         let now = self.clock.now();
         let country = self.purse.country_of(&candidate);
         let pauses = self.store.pause_snapshot().await?;
-        let mut body = None;
+        let mut own_words = None;
         let mut permission = self.check(&candidate, &pauses, &country, now);
         if permission == Permission::NeedsTemplate {
-            match self.stand_ins.stand_in(&candidate).await? {
+            match self.stand_ins.stand_in(&candidate, &pauses, now).await? {
                 Ok(template) => {
-                    candidate.body = template.clone();
-                    body = Some(template);
+                    own_words = Some(std::mem::replace(&mut candidate.body, template));
                     // What is paused for templates did not concern it before.
                     permission = self.check(&candidate, &pauses, &country, now);
                 }
@@ -175,6 +181,7 @@ impl Sender {
             return self.refuse(&candidate, refusal).await;
         }
         if let Err(instant) = self.gate.may_prepare() {
+            self.gate.wait(&candidate);
             return Ok(Step::Wait(instant));
         }
         if let Permit::WaitUntil(instant) = self.gate.pass_pair(&candidate).await {
@@ -187,9 +194,17 @@ impl Sender {
         self.gate.pass_number(&candidate.phone_number_id).await;
         // Asked last: an outage may begin while sends stand in line for the number.
         if let Err(instant) = self.gate.may_call() {
+            self.gate.wait(&candidate);
             return Ok(Step::Wait(instant));
         }
-        self.attempt(&candidate, body, &country).await
+        self.attempt(&candidate, own_words, &country).await
+    }
+
+    /// Counts a row that cannot be read, until it is put aside so that it does not stand in the way.
+    async fn cannot_read(&self, send: &UnreadableSend) -> Result<Step, StoreError> {
+        let again_at = self.store.count_unreadable(send).await?;
+        tracing::error!(outbound_id = %send.id, tries = send.tries + 1, detail = send.detail, "a send cannot be read");
+        Ok(again_at.map_or(Step::Next, Step::Wait))
     }
 
     fn check(&self, candidate: &SendCandidate, pauses: &PauseSnapshot, country: &str, now: Timestamp) -> Permission {
@@ -202,14 +217,15 @@ impl Sender {
         Ok(after(self.store.refuse_send(candidate, refusal).await?))
     }
 
-    /// Writes the intent, calls, and writes what came of it.
+    /// Writes the intent, calls, and writes what came of it. `own_words`: what the message says where a template stands in for it.
     async fn attempt(
         &self,
         candidate: &SendCandidate,
-        body: Option<MessageBody>,
+        own_words: Option<MessageBody>,
         country: &str,
     ) -> Result<Step, StoreError> {
         let begun_at = self.clock.now();
+        let body = own_words.as_ref().map(|_| candidate.body.clone());
         if !self.store.begin_send_as(candidate, body).await? {
             return Ok(Step::Idle);
         }
@@ -221,6 +237,9 @@ impl Sender {
             Delivery::Refused(refused) => self.pause(refused, candidate, country).await,
             Delivery::Accepted { .. } | Delivery::Unknown { .. } => None,
         };
+        // Another template may say it, as long as this one is passed over from now on.
+        let restored = own_words.filter(|_| pause.as_ref().is_some_and(|(key, _)| key.scope == PauseScope::Template));
+        let is_passed_over = restored.is_some() && pause.as_ref().is_some_and(|(_, is_set)| *is_set);
         let attempt = candidate.attempts + 1;
         let outcome = {
             let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
@@ -229,11 +248,21 @@ impl Sender {
                 tried_since: candidate.tried_since.unwrap_or(begun_at),
                 is_outage: self.gate.is_down(),
             };
+            let pause = pause.map(|(key, _)| key);
             retry::outcome(call.delivery, pause, counted, self.limits.attempts_max, self.clock.now(), &mut *dice)
         };
         let outcome = match outcome {
             // A template that is refused for want of a template: there is nothing else to try.
             AttemptOutcome::NeedsTemplate { error } if candidate.body.template().is_some() => {
+                AttemptOutcome::Failed { error }
+            }
+            AttemptOutcome::Paused { error, .. } | AttemptOutcome::Failed { error } if is_passed_over => {
+                AttemptOutcome::NeedsTemplate { error }
+            }
+            // Nobody can tell whether it ever comes.
+            AttemptOutcome::Paused { error, .. }
+                if error.code == Some(TEMPLATE_NOT_FOUND_CODE) && !self.stand_ins.has_account() =>
+            {
                 AttemptOutcome::Failed { error }
             }
             outcome => outcome,
@@ -246,30 +275,37 @@ impl Sender {
             begun_at,
             http_status: call.http_status,
             outcome,
+            restored,
         };
+        let is_accepted = matches!(settlement.outcome, AttemptOutcome::Accepted { .. });
         let moved = self.settle(settlement).await?;
+        if let Some(until) = candidate.free_entry.opens(begun_at).filter(|_| is_accepted) {
+            self.store.open_free_entry(candidate.conversation_id, until).await?;
+        }
         crate::crash::point("settle");
         Ok(after(moved))
     }
 
-    /// Pauses what a refusal says is blocked, for all processes, before the send itself is put aside. If that cannot be written,
-    /// the send is put aside all the same: what is held for a pause that is not there is tried again.
-    async fn pause(&self, refused: &RefusedCall, candidate: &SendCandidate, country: &str) -> Option<PauseKey> {
+    /// Pauses what a refusal says is blocked, for all processes, before the send itself is put aside. Gives what, and whether that
+    /// could be written. If not, the send is put aside all the same: what is held for a pause that is not there is tried again.
+    async fn pause(&self, refused: &RefusedCall, candidate: &SendCandidate, country: &str) -> Option<(PauseKey, bool)> {
         let key = refused.pauses.and_then(|scope| policy::pause_key(scope, candidate, country))?;
         let now = self.clock.now();
         let until = refused.retry_after_seconds.and_then(|seconds| i64::try_from(seconds).ok());
         let pause = Pause {
             key: key.clone(),
+            cause: PauseCause::Refusal,
             code: refused.error.code,
             sentence: refused.error.detail.clone(),
             since: now,
             until: until.map(|seconds| now + jiff::SignedDuration::from_secs(seconds)),
         };
-        match self.store.set_pause(&pause, &Actor::Platform).await {
+        let is_set = self.store.set_pause(&pause, &Actor::Platform).await;
+        match &is_set {
             Ok(_) => tracing::error!(pause = %key, code = refused.error.code, "sending is paused"),
             Err(error) => tracing::error!(%error, pause = %key, "a pause could not be written"),
         }
-        Some(key)
+        Some((key, is_set.unwrap_or(false)))
     }
 
     /// Notes whether the Graph API was there; the beginning and the end of an outage are told.
@@ -286,10 +322,11 @@ impl Sender {
                 let alert = NewAlert::new(AlertKind::GraphOutage, Severity::Critical, "", sentence, evidence);
                 self.store.raise_alert(&alert).await.map(drop)
             }
-            Some(Change::Up) => {
-                tracing::warn!("the Graph API answers again");
-                self.store.clear_alert(AlertKind::GraphOutage, "").await.map(drop)
-            }
+            Some(Change::Up) => self.store.clear_alert(AlertKind::GraphOutage, "").await.map(|was_away| {
+                if was_away {
+                    tracing::warn!("the Graph API answers again");
+                }
+            }),
         };
         if let Err(error) = outcome {
             tracing::warn!(%error, "an alert could not be written");

@@ -218,7 +218,9 @@ fn decide(question: &Question<'_>, window: PlannedWindow) -> Planned {
         language: rules.template_language.clone(),
         has_account: rules.has_account,
     };
-    let chosen = stand_in::choose_stand_in(question.templates, candidate, question.agent_fallback.cloned(), &fallback);
+    let paused = (question.pauses, question.at);
+    let agent = question.agent_fallback.cloned();
+    let chosen = stand_in::choose_stand_in(question.templates, candidate, agent, &fallback, paused);
     match chosen {
         Ok(choice) => {
             let (wish, whose) = match choice.wish {
@@ -340,7 +342,7 @@ fn cost(question: &Question<'_>, body: &MessageBody, category: Option<TemplateCa
         purse::category(body, category),
         Circumstances {
             at: question.at,
-            inside_free_entry_point: false,
+            inside_free_entry_point: question.candidate.free_entry.is_free(question.at),
             free_allowance_left: prices.free_service_messages() - used,
         },
     );

@@ -73,22 +73,23 @@ pub fn check(
 
 /// Everything whose pause concerns a send, the widest first.
 pub fn pause_keys<'a>(candidate: &'a SendCandidate, country: &'a str) -> impl Iterator<Item = PauseKey> + use<'a> {
-    let template = candidate.body.template().map(|template| template.name.as_str());
+    let template = candidate.body.template();
     let templates = template.map(|_| PauseKey::new(PauseScope::AccountTemplates, ""));
     [
         Some(PauseKey::new(PauseScope::Account, "")),
         Some(PauseKey::new(PauseScope::Number, &candidate.phone_number_id)),
         Some(PauseKey::new(PauseScope::Country, country)),
         templates,
-        template.map(|name| PauseKey::new(PauseScope::Template, name)),
+        template.map(|template| PauseKey::new(PauseScope::Template, &template.name)),
+        template.map(|template| PauseKey::template(&template.name, &template.language)),
     ]
     .into_iter()
     .flatten()
 }
 
-/// What a refusal of this scope pauses.
+/// What a refusal of this scope pauses: of a template the language that was refused.
 pub fn pause_key(scope: PauseScope, candidate: &SendCandidate, country: &str) -> Option<PauseKey> {
-    pause_keys(candidate, country).find(|key| key.scope == scope)
+    pause_keys(candidate, country).filter(|key| key.scope == scope).last()
 }
 
 /// Why a send is held that no template can say.
@@ -113,6 +114,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::domain::contact::{Address, AddressKind};
+    use crate::domain::free_entry::FreeEntry;
     use crate::ids::Ids;
 
     const DAY: i64 = 24 * 3_600;
@@ -138,6 +140,7 @@ mod tests {
             opted_out_at: opted_out.then_some(now),
             marketing_stopped_at: None,
             blocked_at: None,
+            free_entry: FreeEntry::default(),
         }
     }
 

@@ -50,8 +50,8 @@ impl Purse {
             category,
             Circumstances {
                 at: now,
-                // Only the status will tell. Until then it counts as billed.
-                inside_free_entry_point: false,
+                // Likely, and only the status will tell: money is put aside all the same.
+                inside_free_entry_point: candidate.free_entry.is_free(now),
                 free_allowance_left: self.prices.free_service_messages() - used,
             },
         );

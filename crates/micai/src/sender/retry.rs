@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, RngExt};
 
 use crate::domain::outbound::{AttemptOutcome, SendError};
-use crate::domain::pause::PauseKey;
+use crate::domain::pause::{PauseKey, PauseScope};
 use crate::transport::{Delivery, RefusedCall, Verdict};
 
 /// The longest wait before the second attempt; each further one may wait four times as long.
@@ -51,9 +51,12 @@ pub fn outcome(
         Verdict::Unknown => return AttemptOutcome::Unknown { error: refusal.error },
         Verdict::Never => return AttemptOutcome::Failed { error: refusal.error },
         Verdict::NeedsTemplate => return AttemptOutcome::NeedsTemplate { error: refusal.error },
-        // What is paused is not tried meanwhile, so that this attempt does not count either.
+        // What is paused is not tried meanwhile. The bound is for a template whose pause comes and goes by itself.
         Verdict::Pause(_) | Verdict::Auth => {
             return match pause {
+                Some(pause) if pause.scope == PauseScope::Template && attempt.number >= attempts_max => {
+                    AttemptOutcome::Failed { error: given_up(refusal.error, "retries_exhausted", attempt, now) }
+                }
                 Some(pause) => AttemptOutcome::Paused { error: refusal.error, pause },
                 None => AttemptOutcome::Failed { error: refusal.error },
             };
@@ -113,7 +116,6 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::*;
-    use crate::domain::pause::PauseScope;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -157,6 +159,17 @@ mod tests {
             let pause = Some(PauseKey::new(PauseScope::Account, ""));
             let outcome = outcome(refused(verdict, 1, None), pause, number(attempt), 8, NOW, dice);
             assert_eq!(word(&outcome), expected, "{verdict:?} at attempt {attempt}");
+        }
+    }
+
+    #[test]
+    fn a_template_whose_pause_comes_and_goes_is_not_tried_for_ever() {
+        let verdict = Verdict::Pause(whatsapp::error::PauseScope::Template);
+        for (attempt, expected) in [(1, "paused"), (7, "paused"), (8, "failed")] {
+            let pause = Some(PauseKey::template("order", "pt_BR"));
+            let dice = &mut StdRng::seed_from_u64(1);
+            let outcome = outcome(refused(verdict, 132_015, None), pause, number(attempt), 8, NOW, dice);
+            assert_eq!(word(&outcome), expected, "attempt {attempt}");
         }
     }
 

@@ -1,11 +1,13 @@
 //! Templates at the moment of sending: which one stands in for plain words while the window is closed, and whether the one that
 //! a message names may go out as it is.
 
+use jiff::Timestamp;
+
 use crate::domain::agent::FALLBACK_WORDS;
 use crate::domain::outbound::{MessageBody, Refusal, SendCandidate, SendError};
 use crate::domain::template::{TemplateCategory, TemplateUse, TextValue};
 use crate::sender::policy;
-use crate::store::{Store, StoreError};
+use crate::store::{PauseSnapshot, Store, StoreError};
 use crate::templates::book::Snapshot;
 use crate::templates::choice::{Choice, NoChoice, Wishes, choose};
 use crate::templates::{TemplateBook, contract, render};
@@ -42,12 +44,17 @@ impl StandIns {
     ///
     /// # Errors
     /// Why the message must wait instead: a sentence for each template that might have done.
-    pub async fn stand_in(&self, candidate: &SendCandidate) -> Result<Result<MessageBody, SendError>, StoreError> {
+    pub async fn stand_in(
+        &self,
+        candidate: &SendCandidate,
+        pauses: &PauseSnapshot,
+        now: Timestamp,
+    ) -> Result<Result<MessageBody, SendError>, StoreError> {
         let agent = match &candidate.agent_id {
             Some(agent) => self.store.fallback_template(agent).await?,
             None => None,
         };
-        let chosen = choose_stand_in(&self.book.snapshot(), candidate, agent, &self.fallback);
+        let chosen = choose_stand_in(&self.book.snapshot(), candidate, agent, &self.fallback, (pauses, now));
         Ok(match chosen {
             Ok(choice) => Ok(MessageBody::Template {
                 text: Some(render::render(&choice.template, &choice.filled).text()),
@@ -55,6 +62,11 @@ impl StandIns {
             }),
             Err(none) => Err(policy::window_closed(&none.reasons.join(" "))),
         })
+    }
+
+    /// Whether WhatsApp can be asked which templates there are.
+    pub fn has_account(&self) -> bool {
+        self.fallback.has_account
     }
 
     /// What a template message counts as; unknown where its template is.
@@ -98,7 +110,7 @@ impl StandIns {
 }
 
 /// The template that says the same as plain words while the window is closed: the message's own, its agent's, the
-/// installation's. Pure.
+/// installation's. One that is paused only where no other will do: the message waits for it. Pure.
 ///
 /// # Errors
 /// A sentence for each of them: why not that one.
@@ -107,20 +119,24 @@ pub fn choose_stand_in(
     candidate: &SendCandidate,
     agent: Option<TemplateUse>,
     fallback: &OutOfWindow,
+    paused: (&PauseSnapshot, Timestamp),
 ) -> Result<Choice, NoChoice> {
     let words = words(&candidate.body);
     let agent = agent.map(|agent| with_words(agent, &words));
     let language = Some(fallback.language.as_str()).filter(|language| !language.is_empty());
     let plain = fallback.template.as_ref().map(|name| TemplateUse::plain(name, &fallback.language));
     let filled = plain.clone().map(|plain| TemplateUse { body: vec![TextValue::numbered(&words)], ..plain });
-    let wishes =
-        |installation| Wishes { own: candidate.template.as_ref(), agent: agent.as_ref(), installation, language };
-    let chosen = choose(templates, &wishes(plain.as_ref()));
-    // The installation's template may have one place for what the message says.
-    chosen.or_else(|none| match &filled {
-        Some(filled) => choose(templates, &wishes(Some(filled))).map_err(|_| none),
-        None => Err(none),
-    })
+    let (own, agent) = (candidate.template.as_ref(), agent.as_ref());
+    let among = |paused| {
+        let wishes = |installation| Wishes { own, agent, installation, language, paused };
+        let chosen = choose(templates, &wishes(plain.as_ref()));
+        // The installation's template may have one place for what the message says.
+        chosen.or_else(|none| match &filled {
+            Some(filled) => choose(templates, &wishes(Some(filled))).map_err(|_| none),
+            None => Err(none),
+        })
+    };
+    among(Some(paused)).or_else(|_| among(None))
 }
 
 /// What a message says, as a template's value may say it: in one line.

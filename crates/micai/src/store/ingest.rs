@@ -15,9 +15,10 @@ use super::familiar::{self, AsOf, FamiliarPeople};
 use super::holds::release_held;
 use super::identity::{IdentityBook, IdentityWrites};
 use super::lane::Verb;
-use super::people::{People, load_conversations, load_people, write_people};
+use super::people::{Opening, People, load_conversations, load_people, write_people};
 use super::script::{Cell, Kind, Question, Rows, Script};
-use super::{statuses, template_writes};
+use super::stops::Stops;
+use super::{account_news, statuses, template_writes};
 use crate::domain::contact::{Address, Person};
 use crate::domain::inbound::{InboundState, NewInbound, NewPreference, WebhookFacts};
 use crate::ids::{ContactId, ConversationId, Ids};
@@ -98,7 +99,8 @@ impl Ingest {
         let Some(now) = webhooks.iter().map(|webhook| webhook.received_at).max() else { return Ok(Vec::new()) };
         let mut receipts = vec![IngestReceipt::default(); webhooks.len()];
         let template_news: Vec<_> = webhooks.iter().flat_map(|webhook| &webhook.facts.templates).collect();
-        if !template_news.is_empty() {
+        let account_news: Vec<_> = webhooks.iter().flat_map(|webhook| &webhook.facts.account).collect();
+        if !template_news.is_empty() || !account_news.is_empty() {
             tx.together().await?;
         }
         let placed = self.place_messages(tx, webhooks, now).await?;
@@ -111,6 +113,7 @@ impl Ingest {
         if !refusals.is_empty() {
             tx.together().await?;
         }
+        let stops = Stops::find(tx, &located, now).await?;
         let mut script = Script::default();
         if let Some(as_of) = placed.from_memory {
             script.only_while(as_of.guard());
@@ -118,16 +121,19 @@ impl Ingest {
         placed.people.write(&mut script, now);
         let messages = insert_messages(&mut script, &placed.messages)?;
         let released = release_held(tx, &mut script, placed.people.released(), now, "");
-        let (waiting, again) = statuses::apply(&mut script, &located, matches!(tx, Tx::Pg(..)))?;
+        let applied = statuses::apply(&mut script, &located, &stops, matches!(tx, Tx::Pg(..)))?;
         self.insert_raw_events(&mut script, webhooks);
+        account_news::insert_numbers(&mut script, webhooks.iter().flat_map(|webhook| &webhook.facts.numbers));
         let mut answers = script.run(tx).await.inspect_err(|_| self.familiar.forget())?;
+        stops.write(tx, &self.ids, &applied.held, now).await?;
         template_writes::apply_news(tx, &self.ids, &template_news, now).await?;
+        account_news::apply(tx, &self.ids, &account_news, now).await?;
         consent::note_refusals(tx, &self.ids, &refusals, now).await?;
         credit(&mut receipts, &placed.messages, &answers.of(messages));
-        let wake_sends = answers.of(released).into_iter().chain(answers.of(waiting)).map(ConversationId).chain(again);
+        let wake_sends = answers.of(released).into_iter().chain(answers.of(applied.waiting)).map(ConversationId);
         if let Some(first) = receipts.first_mut() {
             // Wakes are hints for anybody: one receipt of the batch carries them all.
-            first.wake_sends = wake_sends.collect();
+            first.wake_sends = wake_sends.chain(applied.again).collect();
         }
         Ok(receipts)
     }
@@ -172,11 +178,11 @@ impl Ingest {
             let gets_turn = arrival.message.state == InboundState::Pending && !is_blocked;
             let conversation_id = match (arrival.familiar, contact) {
                 (Some(conversation), _) => {
-                    people.familiar(conversation, arrival.opened_at(), gets_turn);
+                    people.familiar(conversation, arrival.opening(), gets_turn);
                     conversation
                 }
                 (None, Some(contact)) => {
-                    people.conversation(&self.ids, now, contact, arrival.message, arrival.opened_at(), gets_turn)
+                    people.conversation(&self.ids, now, contact, arrival.message, arrival.opening(), gets_turn)
                 }
                 (None, None) => continue,
             };
@@ -288,9 +294,10 @@ struct Arrival<'a> {
 }
 
 impl Arrival<'_> {
-    /// Since when it opens the window, if it does.
-    fn opened_at(&self) -> Option<Timestamp> {
-        self.message.opens_window.then(|| self.message.sent_at.unwrap_or(self.received_at))
+    /// How it opens the window, if it does.
+    fn opening(&self) -> Option<Opening> {
+        let at = self.message.sent_at.unwrap_or(self.received_at);
+        self.message.opens_window.then_some(Opening { at, is_referred: self.message.is_referred })
     }
 
     fn is_known_as(&self, book: &IdentityBook<'_>, contact: Option<ContactId>) -> bool {

@@ -3,6 +3,7 @@
 //! Verbs on hot paths (ingest, claim, finish, begin, settle) go through lanes that share commits (`lane.rs`); the rest run on
 //! their own. No verb knows what calls it.
 
+mod account_news;
 mod agents;
 mod alerts;
 mod audit;
@@ -46,6 +47,8 @@ mod settle;
 mod settled;
 mod spend;
 mod statuses;
+mod stops;
+mod template_pauses;
 mod template_writes;
 mod templates;
 mod tools;
@@ -179,7 +182,12 @@ impl Store {
         let Some(lane) = self.lanes.ingest.get(lane) else {
             return Err(StoreError::Unavailable("there is no lane".to_owned()));
         };
-        lane.submit(ingest::Webhook { facts, received_at: self.clock.now() }).await
+        let may_pause = facts.may_pause();
+        let receipt = lane.submit(ingest::Webhook { facts, received_at: self.clock.now() }).await;
+        if may_pause {
+            self.pause_cache.forget();
+        }
+        receipt
     }
 
     /// Takes the lease of a conversation for `lease_seconds`, with what waits in it. `None` when somebody else holds

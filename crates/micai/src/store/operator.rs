@@ -12,6 +12,7 @@ use super::{audit, handover};
 use crate::domain::agent::{AgentId, DEFAULT_AGENT_ID};
 use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::contact::{Address, AddressKind};
+use crate::domain::free_entry::FreeEntry;
 use crate::domain::outbound::{MessageBody, SendCandidate, operator_key};
 use crate::domain::template::TemplateUse;
 use crate::ids::{ContactId, ConversationId, OutboundId};
@@ -49,8 +50,8 @@ impl Store {
     ) -> Result<Prospect, StoreError> {
         let row: Option<ProspectRow> = read!(&self.db, |pool, D| {
             sqlx::query_as(
-                "SELECT c.contact_id, c.agent_id, c.phone_number_id, c.last_inbound_at, p.opted_out_at,
-                        p.marketing_stopped_at, p.blocked_at
+                "SELECT c.contact_id, c.agent_id, c.phone_number_id, c.last_inbound_at, c.referred_at, c.free_entry_until,
+                        p.opted_out_at, p.marketing_stopped_at, p.blocked_at
                  FROM conversations c JOIN contacts p ON p.id = c.contact_id WHERE c.id = $1",
             )
             .bind(id.0)
@@ -72,6 +73,10 @@ impl Store {
             opted_out_at: row.opted_out_at.map(|at| at.0),
             marketing_stopped_at: row.marketing_stopped_at.map(|at| at.0),
             blocked_at: row.blocked_at.map(|at| at.0),
+            free_entry: FreeEntry {
+                referred_at: row.referred_at.map(|at| at.0),
+                until: row.free_entry_until.map(|at| at.0),
+            },
             ..SendCandidate::blank()
         })))
     }
@@ -158,6 +163,8 @@ row! {
         agent_id: Option<String>,
         phone_number_id: String,
         last_inbound_at: Option<Ts>,
+        referred_at: Option<Ts>,
+        free_entry_until: Option<Ts>,
         opted_out_at: Option<Ts>,
         marketing_stopped_at: Option<Ts>,
         blocked_at: Option<Ts>,

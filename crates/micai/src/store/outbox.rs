@@ -8,14 +8,15 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Store;
-use super::db::{Ts, Tx, read, row};
+use super::db::{Lenient, Ts, Tx, read, row};
 use super::error::StoreError;
 use super::lane::Verb;
 use super::script::{Cell, Kind, Rows, Script};
 use super::settle::Settle;
 use crate::domain::agent::AgentId;
 use crate::domain::contact::{Address, AddressKind};
-use crate::domain::outbound::{MessageBody, NextSend, Refusal, SendCandidate, SendState, Settlement};
+use crate::domain::free_entry::FreeEntry;
+use crate::domain::outbound::{MessageBody, NextSend, Refusal, SendCandidate, SendState, Settlement, UnreadableSend};
 use crate::domain::pause::PauseKey;
 use crate::domain::template::TemplateUse;
 use crate::ids::{ContactId, ConversationId, OutboundId};
@@ -172,20 +173,23 @@ row! {
         phone_number_id: String,
         to_kind: String,
         to_value: String,
-        body: Json<MessageBody>,
-        template: Option<Json<TemplateUse>>,
+        body: Lenient<Json<MessageBody>>,
+        template: Lenient<Option<Json<TemplateUse>>>,
         needs_template: bool,
         tried_since: Option<Ts>,
         state: String,
         attempts: i32,
         attempts_before: i32,
         not_before: Option<Ts>,
+        unreadable: i32,
         sending_at: Option<Ts>,
         ignores_opt_out: bool,
         last_inbound_at: Option<Ts>,
         opted_out_at: Option<Ts>,
         marketing_stopped_at: Option<Ts>,
         blocked_at: Option<Ts>,
+        referred_at: Option<Ts>,
+        free_entry_until: Option<Ts>,
     }
 }
 
@@ -201,7 +205,7 @@ async fn next(tx: &mut Tx, requests: &[NextRequest]) -> Result<Vec<NextSend>, St
     for row in rows {
         heads.entry(row.conversation_id).or_default().push(row);
     }
-    requests.iter().map(|request| first_in_line(request, heads.remove(&request.conversation_id.0))).collect()
+    Ok(requests.iter().map(|request| first_in_line(request, heads.remove(&request.conversation_id.0))).collect())
 }
 
 /// The heads of outboxes, found through the index of open sends alone. What is parked holds up nobody: it must not fill the
@@ -226,31 +230,39 @@ fn heads_sql(tx: &Tx) -> String {
     format!(
         "SELECT o.conversation_id, o.id, c.contact_id, o.agent_id, o.phone_number_id, o.to_kind, o.to_value, o.body,
                 o.template, o.needs_template, o.state, o.attempts, o.attempts_before, o.tried_since, o.not_before,
-                o.sending_at, o.ignores_opt_out, c.last_inbound_at, p.opted_out_at, p.marketing_stopped_at, p.blocked_at
+                o.unreadable, o.sending_at, o.ignores_opt_out, c.last_inbound_at, c.referred_at, c.free_entry_until,
+                p.opted_out_at, p.marketing_stopped_at, p.blocked_at
          FROM {heads} ORDER BY o.conversation_id, o.id"
     )
 }
 
-fn first_in_line(request: &NextRequest, head: Option<Vec<HeadRow>>) -> Result<NextSend, StoreError> {
+fn first_in_line(request: &NextRequest, head: Option<Vec<HeadRow>>) -> NextSend {
     let patience = SignedDuration::from_secs(request.unknown_deadline_seconds);
     for row in head.unwrap_or_default() {
         let settles_by = row.sending_at.map_or(request.now, |at| at.0 + patience);
         match row.state.as_str() {
-            "sending" => return Ok(NextSend::Busy),
-            "unknown" if settles_by > request.now => return Ok(NextSend::WaitUntil(settles_by)),
+            "sending" => return NextSend::Busy,
+            "unknown" if settles_by > request.now => return NextSend::WaitUntil(settles_by),
             "unknown" => continue,
             _ => {}
         }
-        return Ok(match row.not_before {
-            Some(at) if at.0 > request.now => NextSend::WaitUntil(at.0),
-            _ => NextSend::Due(Box::new(read_candidate(request.conversation_id, row)?)),
-        });
+        if let Some(at) = row.not_before.filter(|at| at.0 > request.now) {
+            return NextSend::WaitUntil(at.0);
+        }
+        let (id, tries) = (OutboundId(row.id), row.unreadable);
+        return match read_candidate(request.conversation_id, row) {
+            Ok(candidate) => NextSend::Due(Box::new(candidate)),
+            Err(detail) => {
+                NextSend::Unreadable(UnreadableSend { conversation_id: request.conversation_id, id, tries, detail })
+            }
+        };
     }
-    Ok(NextSend::Nothing)
+    NextSend::Nothing
 }
 
-fn read_candidate(conversation_id: ConversationId, row: HeadRow) -> Result<SendCandidate, StoreError> {
-    let kind = AddressKind::parse(&row.to_kind).ok_or_else(|| StoreError::unreadable("address kind", &row.to_kind))?;
+/// The row as a sender sees it, or what about it cannot be read.
+fn read_candidate(conversation_id: ConversationId, row: HeadRow) -> Result<SendCandidate, String> {
+    let kind = AddressKind::parse(&row.to_kind).ok_or_else(|| format!("address kind is {:?}", row.to_kind))?;
     Ok(SendCandidate {
         id: OutboundId(row.id),
         conversation_id,
@@ -258,18 +270,22 @@ fn read_candidate(conversation_id: ConversationId, row: HeadRow) -> Result<SendC
         agent_id: row.agent_id.map(AgentId),
         phone_number_id: row.phone_number_id,
         to: Address { kind, value: row.to_value },
-        body: row.body.0,
+        body: row.body.0?.0,
         estimate_micros: None,
         attempts: row.attempts,
         attempts_before: row.attempts_before,
         ignores_opt_out: row.ignores_opt_out,
         tried_since: row.tried_since.map(|at| at.0),
         needs_template: row.needs_template,
-        template: row.template.map(|template| template.0),
+        template: row.template.0?.map(|template| template.0),
         last_inbound_at: row.last_inbound_at.map(|at| at.0),
         opted_out_at: row.opted_out_at.map(|at| at.0),
         marketing_stopped_at: row.marketing_stopped_at.map(|at| at.0),
         blocked_at: row.blocked_at.map(|at| at.0),
+        free_entry: FreeEntry {
+            referred_at: row.referred_at.map(|at| at.0),
+            until: row.free_entry_until.map(|at| at.0),
+        },
     })
 }
 

@@ -14,11 +14,13 @@ use super::script::{Kind, Rows, Script};
 use super::{alerts, audit};
 use crate::domain::alert::{NewAlert, Severity};
 use crate::domain::audit::{Actor, AuditAction, AuditEntry};
-use crate::domain::pause::{PAUSES_MAX, Pause, PauseKey, PauseScope};
-use crate::ids::ConversationId;
+use crate::domain::pause::{PAUSES_MAX, Pause, PauseCause, PauseKey, PauseScope};
+use crate::ids::{ConversationId, Ids};
 
 /// How old the pauses in memory may be: for so long another process's pause may go unnoticed.
 const SNAPSHOT_SECONDS_MAX: i64 = 2;
+/// Within this time each process knows what has changed about a template.
+const TEMPLATES_KNOWN_SECONDS: i64 = 3;
 /// Held sends that one transaction lets go.
 const RELEASE_ROWS_MAX: i64 = 500;
 
@@ -49,7 +51,9 @@ pub struct PauseView {
     pub scope: String,
     /// The number, template or country; empty where there is only one.
     pub subject: String,
-    /// WhatsApp's code that caused it; null where a person did.
+    /// What set it, which decides what lifts it: `person`, `refusal` or `news` (of the account or a number).
+    pub cause: String,
+    /// WhatsApp's code that caused it, where there is one.
     pub code: Option<i64>,
     /// What happened and what to do.
     pub sentence: String,
@@ -70,7 +74,7 @@ impl PauseCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn forget(&self) {
+    pub(super) fn forget(&self) {
         *self.held() = None;
     }
 }
@@ -95,38 +99,14 @@ impl Store {
     pub async fn set_pause(&self, pause: &Pause, actor: &Actor) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        let before = load_pause(&mut tx, &pause.key).await?;
-        if before.is_none() && count_pauses(&mut tx).await? >= i64::try_from(PAUSES_MAX).unwrap_or(i64::MAX) {
+        let Some(before) = write(&mut tx, &self.ids, pause, now).await? else {
             tx.roll_back().await;
             return Ok(false);
-        }
-        on!(&mut tx, |connection, D| {
-            sqlx::query(
-                "INSERT INTO pauses (scope, subject, code, sentence, since, until) VALUES ($1, $2, $3, $4, $5, $6)
-                 ON CONFLICT (scope, subject) DO UPDATE SET code = excluded.code, sentence = excluded.sentence,
-                     until = excluded.until",
-            )
-            .bind(pause.key.scope.as_str())
-            .bind(&pause.key.subject)
-            .bind(pause.code)
-            .bind(&pause.sentence)
-            .bind(Ts(pause.since))
-            .bind(pause.until.map(Ts))
-            .execute(connection)
-            .await?;
-        });
-        match actor {
-            Actor::Platform => {
-                let evidence = serde_json::json!({ "code": pause.code, "until": pause.until });
-                let kind = pause.key.scope.alert(pause.code);
-                let alert = NewAlert::new(kind, Severity::Critical, &pause.key.subject, &pause.sentence, evidence);
-                alerts::raise(&mut tx, &self.ids, &[alert], now).await?;
-            }
-            person => {
-                let (before, after) = (before.map(|one| one.state()), state(pause));
-                let entry = AuditEntry::new(AuditAction::PauseSet, &pause.key, before, Some(after));
-                audit::record(&mut tx, &self.ids, person, entry, now).await?;
-            }
+        };
+        if *actor != Actor::Platform {
+            let before = before.map(|one| one.state());
+            let entry = AuditEntry::new(AuditAction::PauseSet, &pause.key, before, Some(state(pause)));
+            audit::record(&mut tx, &self.ids, actor, entry, now).await?;
         }
         tx.commit().await?;
         self.pause_cache.forget();
@@ -165,6 +145,7 @@ impl Store {
             views.push(PauseView {
                 scope: row.scope,
                 subject: row.subject,
+                cause: row.cause,
                 code: row.code,
                 sentence: row.sentence,
                 since: row.since.0,
@@ -204,7 +185,7 @@ impl Store {
             let mut tx = self.db.begin().await?;
             let holds = first_holds(&mut tx, &subject).await?;
             more |= i64::try_from(holds.len()).unwrap_or(i64::MAX) == RELEASE_ROWS_MAX;
-            released.extend(release(&mut tx, &subject, &holds, now).await?);
+            released.extend(release(&mut tx, &subject, &holds, None, now).await?);
             tx.commit().await?;
         }
         released.sort_unstable();
@@ -215,7 +196,7 @@ impl Store {
     async fn load_pauses(&self) -> Result<Vec<PauseRow>, StoreError> {
         Ok(read!(&self.db, |pool, D| {
             sqlx::query_as(
-                "SELECT scope, subject, code, sentence, since, until FROM pauses ORDER BY scope, subject LIMIT $1",
+                "SELECT scope, subject, cause, code, sentence, since, until FROM pauses ORDER BY scope, subject LIMIT $1",
             )
             .bind(i64::try_from(PAUSES_MAX).unwrap_or(i64::MAX))
             .fetch_all(pool)
@@ -225,9 +206,10 @@ impl Store {
 }
 
 row! {
-    struct PauseRow {
+    pub(super) struct PauseRow {
         scope: String,
         subject: String,
+        cause: String,
         code: Option<i64>,
         sentence: String,
         since: Ts,
@@ -241,11 +223,22 @@ impl PauseRow {
     fn pause(&self) -> Option<Pause> {
         Some(Pause {
             key: PauseKey { scope: PauseScope::parse(&self.scope)?, subject: self.subject.clone() },
+            cause: self.cause(),
             code: self.code,
             sentence: self.sentence.clone(),
             since: self.since.0,
             until: self.until.map(|until| until.0),
         })
+    }
+
+    /// What set it; for a word of a newer version, as if a person had: only people lift it.
+    pub(super) fn cause(&self) -> PauseCause {
+        PauseCause::parse(&self.cause).unwrap_or(PauseCause::Person)
+    }
+
+    /// WhatsApp's code that caused it.
+    pub(super) fn code(&self) -> Option<i64> {
+        self.code
     }
 
     fn state(&self) -> serde_json::Value {
@@ -257,10 +250,54 @@ fn state(pause: &Pause) -> serde_json::Value {
     serde_json::json!({ "sentence": pause.sentence, "code": pause.code, "until": pause.until })
 }
 
-async fn load_pause(tx: &mut Tx, key: &PauseKey) -> Result<Option<PauseRow>, StoreError> {
+/// Writes a pause as part of a transaction, with an alert unless a person sets it, and asks for the list of templates where
+/// WhatsApp refused one. Gives what was paused before; none where there is no room. What
+/// people or news paused stays theirs to lift when it is refused, too.
+pub(super) async fn write(
+    tx: &mut Tx,
+    ids: &Ids,
+    pause: &Pause,
+    now: Timestamp,
+) -> Result<Option<Option<PauseRow>>, StoreError> {
+    let before = load_pause(tx, &pause.key).await?;
+    if before.is_none() && count_pauses(tx).await? >= i64::try_from(PAUSES_MAX).unwrap_or(i64::MAX) {
+        return Ok(None);
+    }
+    on!(&mut *tx, |connection, D| {
+        sqlx::query(
+            "INSERT INTO pauses (scope, subject, cause, code, sentence, since, until) VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (scope, subject) DO UPDATE SET code = excluded.code, sentence = excluded.sentence,
+                 until = excluded.until,
+                 cause = CASE WHEN excluded.cause = 'refusal' THEN pauses.cause ELSE excluded.cause END",
+        )
+        .bind(pause.key.scope.as_str())
+        .bind(&pause.key.subject)
+        .bind(pause.cause.as_str())
+        .bind(pause.code)
+        .bind(&pause.sentence)
+        .bind(Ts(pause.since))
+        .bind(pause.until.map(Ts))
+        .execute(connection)
+        .await?;
+    });
+    if pause.cause != PauseCause::Person {
+        let evidence = serde_json::json!({ "cause": pause.cause, "code": pause.code, "until": pause.until });
+        let kind = pause.key.scope.alert(pause.code);
+        let alert = NewAlert::new(kind, Severity::Critical, &pause.key.subject, &pause.sentence, evidence);
+        alerts::raise(tx, ids, &[alert], now).await?;
+    }
+    if pause.cause == PauseCause::Refusal && pause.key.scope == PauseScope::Template {
+        on!(&mut *tx, |connection, D| {
+            sqlx::query("UPDATE template_syncs SET wanted = wanted + 1").execute(connection).await?;
+        });
+    }
+    Ok(Some(before))
+}
+
+pub(super) async fn load_pause(tx: &mut Tx, key: &PauseKey) -> Result<Option<PauseRow>, StoreError> {
     Ok(on!(&mut *tx, |connection, D| {
         sqlx::query_as(
-            "SELECT scope, subject, code, sentence, since, until FROM pauses WHERE scope = $1 AND subject = $2",
+            "SELECT scope, subject, cause, code, sentence, since, until FROM pauses WHERE scope = $1 AND subject = $2",
         )
         .bind(key.scope.as_str())
         .bind(&key.subject)
@@ -273,7 +310,13 @@ async fn count_pauses(tx: &mut Tx) -> Result<i64, StoreError> {
     Ok(on!(&mut *tx, |connection, D| sqlx::query_scalar("SELECT count(*) FROM pauses").fetch_one(connection).await?))
 }
 
-async fn end_pause(tx: &mut Tx, key: &PauseKey, code: Option<i64>, now: Timestamp) -> Result<(), StoreError> {
+/// Ends a pause as part of a transaction, with its alert.
+pub(super) async fn end_pause(
+    tx: &mut Tx,
+    key: &PauseKey,
+    code: Option<i64>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     on!(&mut *tx, |connection, D| {
         sqlx::query("DELETE FROM pauses WHERE scope = $1 AND subject = $2")
             .bind(key.scope.as_str())
@@ -281,7 +324,10 @@ async fn end_pause(tx: &mut Tx, key: &PauseKey, code: Option<i64>, now: Timestam
             .execute(connection)
             .await?;
     });
-    alerts::clear(tx, key.scope.alert(code), &key.subject, now).await?;
+    let kind = key.scope.alert(code);
+    // Cut as it was when it was raised.
+    let alert = NewAlert::new(kind, Severity::Critical, &key.subject, "", serde_json::Value::Null);
+    alerts::clear(tx, kind, alert.subject(), now).await?;
     Ok(())
 }
 
@@ -301,11 +347,21 @@ async fn first_holds(tx: &mut Tx, subject: &SubjectRow) -> Result<Vec<HoldRow>, 
     wanted.fetch(tx, &sql).await
 }
 
-/// Queues what is held, and strikes it off the list. The time it was held does not count as time that it was tried.
+/// Lets the first of what a pause holds go, as part of the transaction that ends it. What was tried before goes on from there: it
+/// is not tried for ever, however often the same pause comes and goes.
+pub(super) async fn release_tried(tx: &mut Tx, key: &PauseKey, now: Timestamp) -> Result<(), StoreError> {
+    let subject = SubjectRow { scope: key.scope.as_str().to_owned(), subject: key.subject.clone() };
+    let holds = first_holds(tx, &subject).await?;
+    release(tx, &subject, &holds, Some(now + SignedDuration::from_secs(TEMPLATES_KNOWN_SECONDS)), now).await.map(drop)
+}
+
+/// Queues what is held, and strikes it off the list. With a `not_before` it goes on where it was; otherwise it begins afresh: the
+/// time it was held does not count as time that it was tried, nor do attempts before.
 async fn release(
     tx: &mut Tx,
     subject: &SubjectRow,
     holds: &[HoldRow],
+    not_before: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Vec<ConversationId>, StoreError> {
     const COLUMNS: &[(&str, Kind)] = &[
@@ -313,6 +369,7 @@ async fn release(
         ("subject", Kind::Text),
         ("outbound_id", Kind::Id),
         ("conversation_id", Kind::Id),
+        ("not_before", Kind::Instant),
         ("now", Kind::Instant),
     ];
     let mut rows = Rows::new("holds", COLUMNS);
@@ -322,19 +379,25 @@ async fn release(
             (&subject.subject).into(),
             hold.outbound_id.into(),
             hold.conversation_id.into(),
+            not_before.into(),
             now.into(),
         ]);
     }
     let mut script = Script::default();
     let rows = script.batch(rows);
+    let life = match not_before {
+        Some(_) => "",
+        None => "tried_since = NULL, attempts_before = outbound_messages.attempts, ",
+    };
     let queued = script.ask(
         &[rows],
-        "UPDATE outbound_messages SET state = 'queued', not_before = NULL, error = NULL, tried_since = NULL,
-             attempts_before = outbound_messages.attempts, updated_at = holds.now
+        format!(
+            "UPDATE outbound_messages SET state = 'queued', not_before = holds.not_before, error = NULL, {life}updated_at = holds.now
          FROM holds
          WHERE outbound_messages.conversation_id = holds.conversation_id AND outbound_messages.id = holds.outbound_id
            AND coalesce(outbound_messages.state, '') = 'held'
-         RETURNING outbound_messages.conversation_id AS id",
+         RETURNING outbound_messages.conversation_id AS id"
+        ),
     );
     script.step(
         &[rows],

@@ -32,6 +32,8 @@ pub(super) type KnownConversations = HashMap<(ContactId, String), KnownConversat
 pub(super) struct KnownConversation {
     id: ConversationId,
     last_inbound_at: Option<Timestamp>,
+    /// When somebody came into it through an advertisement, in this batch.
+    referred_at: Option<Timestamp>,
     /// Whether something is held in it until its window opens.
     holds: bool,
     /// Made by this batch.
@@ -102,7 +104,7 @@ pub(super) async fn load_people(tx: &mut Tx, addresses: &[Address]) -> Result<Kn
         if let (Some(id), Some(phone_number_id)) = (row.conversation_id, row.phone_number_id) {
             let id = ConversationId(id);
             let last_inbound_at = row.last_inbound_at.map(|at| at.0);
-            let known = KnownConversation { id, last_inbound_at, holds: row.holds, is_new: false };
+            let known = KnownConversation { id, last_inbound_at, referred_at: None, holds: row.holds, is_new: false };
             people.conversations.insert((contact_id, phone_number_id), known);
         }
         // Once for each address that leads to it and for each conversation.
@@ -142,6 +144,7 @@ pub(super) async fn load_conversations(
     let known = |row: &ConversationRow| KnownConversation {
         id: ConversationId(row.conversation_id),
         last_inbound_at: row.last_inbound_at.map(|at| at.0),
+        referred_at: None,
         holds: row.holds,
         is_new: false,
     };
@@ -153,11 +156,27 @@ pub(super) async fn load_conversations(
 pub(super) struct People {
     identities: IdentityWrites,
     conversations: KnownConversations,
-    /// Conversations whose window moves, and since when it is open. Sorted, so that two transactions lock the rows in the
-    /// same order.
-    windows: BTreeMap<ConversationId, Timestamp>,
+    /// Conversations whose window moves. Sorted, so that two transactions lock the rows in the same order.
+    windows: BTreeMap<ConversationId, Window>,
     /// Of those, the ones in which something waits for the window, or may, and no turn comes first.
     released: BTreeSet<ConversationId>,
+}
+
+/// A window that moves.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    opened_at: Timestamp,
+    /// When the person came through an advertisement, if they did.
+    referred_at: Option<Timestamp>,
+}
+
+/// What a message does to the window of its conversation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    /// Since when it is open.
+    pub at: Timestamp,
+    /// Whether the person came through an advertisement.
+    pub is_referred: bool,
 }
 
 impl People {
@@ -165,30 +184,33 @@ impl People {
         Self { identities, conversations, ..Self::default() }
     }
 
-    /// The conversation that a message belongs to, made on first sight. `opened_at`: since when the message opens its
-    /// window, if it does.
+    /// The conversation that a message belongs to, made on first sight. `opening`: how the message opens its window, if it does.
     pub fn conversation(
         &mut self,
         ids: &Ids,
         now: Timestamp,
         contact_id: ContactId,
         message: &NewInbound,
-        opened_at: Option<Timestamp>,
+        opening: Option<Opening>,
         gets_turn: bool,
     ) -> ConversationId {
         let key = (contact_id, message.phone_number_id.clone());
         let conversation = self.conversations.entry(key).or_insert_with(|| KnownConversation {
             id: ids.conversation(now),
             last_inbound_at: None,
+            referred_at: None,
             holds: false,
             is_new: true,
         });
-        if let Some(opened_at) = opened_at
-            && conversation.last_inbound_at.is_none_or(|last| last < opened_at)
+        if let Some(opening) = opening
+            && conversation.last_inbound_at.is_none_or(|last| last < opening.at)
         {
-            conversation.last_inbound_at = Some(opened_at);
+            conversation.last_inbound_at = Some(opening.at);
+            if opening.is_referred {
+                conversation.referred_at = Some(opening.at);
+            }
             if !conversation.is_new {
-                move_window(&mut self.windows, conversation.id, opened_at);
+                move_window(&mut self.windows, conversation.id, opening);
             }
             if conversation.holds && !gets_turn {
                 self.released.insert(conversation.id);
@@ -198,9 +220,9 @@ impl People {
     }
 
     /// A message in a conversation of which nothing was looked up.
-    pub fn familiar(&mut self, conversation: ConversationId, opened_at: Option<Timestamp>, gets_turn: bool) {
-        if let Some(opened_at) = opened_at {
-            move_window(&mut self.windows, conversation, opened_at);
+    pub fn familiar(&mut self, conversation: ConversationId, opening: Option<Opening>, gets_turn: bool) {
+        if let Some(opening) = opening {
+            move_window(&mut self.windows, conversation, opening);
             if !gets_turn {
                 self.released.insert(conversation);
             }
@@ -233,6 +255,7 @@ impl People {
                 ("phone_number_id", Kind::Text),
                 ("mode", Kind::Text),
                 ("last_inbound_at", Kind::Instant),
+                ("referred_at", Kind::Instant),
                 ("created_at", Kind::Instant),
             ],
         );
@@ -244,6 +267,7 @@ impl People {
                 phone_number_id.into(),
                 ConversationMode::Bot.as_str().into(),
                 conversation.last_inbound_at.into(),
+                conversation.referred_at.into(),
                 now.into(),
             ]);
         }
@@ -251,23 +275,32 @@ impl People {
         script.step(
             &[rows],
             "INSERT INTO conversations
-                 (id, contact_id, phone_number_id, mode, last_inbound_at, lease_token, created_at)
-             SELECT id, contact_id, phone_number_id, mode, last_inbound_at, 0, created_at FROM new_conversations",
+                 (id, contact_id, phone_number_id, mode, last_inbound_at, referred_at, lease_token, created_at)
+             SELECT id, contact_id, phone_number_id, mode, last_inbound_at, referred_at, 0, created_at
+             FROM new_conversations",
         );
-        let mut rows = Rows::new("windows", &[("id", Kind::Id), ("opened_at", Kind::Instant)]);
-        self.windows.iter().for_each(|(id, opened_at)| rows.push([id.0.into(), (*opened_at).into()]));
+        const WINDOWS: &[(&str, Kind)] =
+            &[("id", Kind::Id), ("opened_at", Kind::Instant), ("referred_at", Kind::Instant)];
+        let mut rows = Rows::new("windows", WINDOWS);
+        for (id, window) in &self.windows {
+            rows.push([id.0.into(), window.opened_at.into(), window.referred_at.into()]);
+        }
         let rows = script.batch(rows);
         script.step(
             &[rows],
-            "UPDATE conversations SET last_inbound_at = windows.opened_at FROM windows
+            "UPDATE conversations SET last_inbound_at = windows.opened_at,
+                 referred_at = coalesce(windows.referred_at, conversations.referred_at) FROM windows
              WHERE conversations.id = windows.id
                AND (conversations.last_inbound_at IS NULL OR conversations.last_inbound_at < windows.opened_at)",
         );
     }
 }
 
-fn move_window(windows: &mut BTreeMap<ConversationId, Timestamp>, conversation: ConversationId, opened_at: Timestamp) {
-    windows.entry(conversation).and_modify(|at| *at = opened_at.max(*at)).or_insert(opened_at);
+fn move_window(windows: &mut BTreeMap<ConversationId, Window>, conversation: ConversationId, opening: Opening) {
+    let referred_at = opening.is_referred.then_some(opening.at);
+    let window = windows.entry(conversation).or_insert(Window { opened_at: opening.at, referred_at });
+    window.opened_at = window.opened_at.max(opening.at);
+    window.referred_at = window.referred_at.max(referred_at);
 }
 
 /// Writes all that an identity book decided, changes to people who were known before included: identifiers that gave

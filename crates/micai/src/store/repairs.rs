@@ -390,7 +390,7 @@ async fn move_rows(
                      replayed_at = going.moved_at, attempts_before = outbound_messages.attempts, resends = 0,
                      not_before = NULL, provider_message_id = NULL, error = NULL, request = NULL,
                      kind = coalesce(going.new_kind, outbound_messages.kind),
-                     body = coalesce(going.new_body, outbound_messages.body), updated_at = going.moved_at
+                     body = coalesce(going.new_body, outbound_messages.body), unreadable = 0, updated_at = going.moved_at
                  FROM going
                  WHERE outbound_messages.conversation_id = going.conversation_id AND outbound_messages.id = going.id
                    AND outbound_messages.state = 'failed'

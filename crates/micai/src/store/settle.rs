@@ -82,7 +82,14 @@ async fn settle_and_note(tx: &mut Tx, ids: &Ids, settlements: &[Settle]) -> Resu
     if !refusals.is_empty() {
         tx.together().await?;
     }
+    let restores = settlements.iter().any(|settle| settle.settlement.restored.is_some());
+    if restores {
+        tx.together().await?;
+    }
     let moved = settle(tx, settlements).await?;
+    if restores {
+        restore_bodies(tx, settlements).await?;
+    }
     if let Some(now) = settlements.iter().map(|settle| settle.now).max() {
         consent::note_refusals(tx, ids, &refusals, now).await?;
     }
@@ -165,6 +172,39 @@ const ATTEMPTS: &str = "INSERT INTO delivery_attempts
      SELECT conversation_id, id, attempt, begun_at, settled_at, outcome, http_status, error FROM settled WHERE true
      ON CONFLICT (conversation_id, outbound_id, attempt) DO UPDATE SET finished_at = excluded.finished_at,
          outcome = excluded.outcome, http_status = excluded.http_status, error = excluded.error";
+
+/// Gives messages their own words back, where a template was refused that stood in for them. Only while they wait: whoever has
+/// moved one meanwhile knows better.
+async fn restore_bodies(tx: &mut Tx, settlements: &[Settle]) -> Result<(), StoreError> {
+    const COLUMNS: &[(&str, Kind)] = &[
+        ("conversation_id", Kind::Id),
+        ("id", Kind::Id),
+        ("attempt", Kind::Whole),
+        ("kind", Kind::Text),
+        ("body", Kind::Json),
+    ];
+    let mut rows = Rows::new("restored", COLUMNS);
+    for settlement in settlements.iter().map(|settle| &settle.settlement) {
+        let Some(body) = &settlement.restored else { continue };
+        rows.push([
+            settlement.conversation_id.0.into(),
+            settlement.outbound_id.0.into(),
+            settlement.attempt.into(),
+            body.kind().into(),
+            Cell::json(body)?,
+        ]);
+    }
+    let mut script = Script::default();
+    let rows = script.batch(rows);
+    script.step(
+        &[rows],
+        "UPDATE outbound_messages SET kind = restored.kind, body = restored.body FROM restored
+         WHERE outbound_messages.conversation_id = restored.conversation_id AND outbound_messages.id = restored.id
+           AND coalesce(outbound_messages.state, '') IN ('queued', 'held')
+           AND outbound_messages.attempts = restored.attempt",
+    );
+    script.run(tx).await.map(drop)
+}
 
 /// A status was quicker than the answer to the call: the row keeps its place on the ladder and learns WhatsApp's id.
 async fn name_rows<'a>(tx: &mut Tx, overtaken: impl Iterator<Item = &'a Written<'a>>) -> Result<(), StoreError> {

@@ -12,8 +12,10 @@ use super::error::StoreError;
 use super::outbox::waiting_beside;
 use super::script::{Batch, Cell, Kind, Question, Rows, Script, Written};
 use super::spend::{self, SPEND_SHARDS};
-use crate::domain::inbound::NewStatus;
+use super::stops::Stops;
+use crate::domain::inbound::{AfterFailure, NewStatus};
 use crate::domain::outbound::{DeliveryStatus, Price, SendError};
+use crate::domain::pause::PauseKey;
 use crate::domain::spend::Charge;
 use crate::ids::{ConversationId, Ids, OutboundId};
 
@@ -33,21 +35,39 @@ pub(super) async fn locate<'a>(
     Ok(statuses.iter().map(locate).collect())
 }
 
-/// Stores the statuses and moves their rows. Answers with the conversations whose outbox may go on: those to be asked for, and
-/// those of messages that may go as templates.
+/// What statuses leave to be done.
+pub(super) struct Applied<'a> {
+    /// Asks for conversations whose outbox may go on.
+    pub waiting: Question,
+    /// Conversations with a message that goes again.
+    pub again: Vec<ConversationId>,
+    /// Messages that wait for the end of a pause from then on, if they moved.
+    pub held: Vec<((ConversationId, OutboundId), &'a PauseKey, Timestamp)>,
+}
+
+/// Stores the statuses and moves their rows. `stops`: what they stop.
 ///
 /// A status that came before moves nothing: a row only climbs.
 pub(super) fn apply<'a>(
     script: &mut Script<'a>,
     located: &[Located<'a>],
+    stops: &'a Stops,
     is_postgres: bool,
-) -> Result<(Question, Vec<ConversationId>), StoreError> {
+) -> Result<Applied<'a>, StoreError> {
     insert_events(script, located)?;
-    let moves = fold(located);
+    let moves = fold(located, stops);
     let (rows, moved) = move_rows(script, &moves, is_postgres)?;
     spend::settle(script, &moves, (rows, moved), is_postgres);
-    let again = moves.iter().filter(|one| one.again_at().is_some()).map(|one| one.row.0).collect();
-    Ok((script.ask(&[rows], waiting_beside("moves")), again))
+    let mut applied =
+        Applied { waiting: script.ask(&[rows], waiting_beside("moves")), again: Vec::new(), held: Vec::new() };
+    for one in &moves {
+        match (one.again(), one.again_at()) {
+            (Some(Again::Held(key)), Some(at)) => applied.held.push((one.row, key, at)),
+            (Some(_), _) => applied.again.push(one.row.0),
+            (None, _) => {}
+        }
+    }
+    Ok(applied)
 }
 
 /// Those of the statuses that say that a person wants no marketing.
@@ -63,10 +83,10 @@ pub(super) fn marketing_refusals(located: &[Located<'_>]) -> Vec<MarketingRefusa
 
 /// A status with the ledger row it speaks of; `None` for messages that somebody else sent from our number.
 pub(super) struct Located<'a> {
-    id: Uuid,
-    status: &'a NewStatus,
+    pub id: Uuid,
+    pub status: &'a NewStatus,
     received_at: Timestamp,
-    row: Option<(ConversationId, OutboundId)>,
+    pub row: Option<(ConversationId, OutboundId)>,
 }
 
 /// The furthest that the new statuses move one row.
@@ -78,7 +98,9 @@ pub(super) struct Move<'a> {
     status: DeliveryStatus,
     provider_message_id: &'a str,
     error: Option<&'a SendError>,
-    needs_template: bool,
+    after: &'a AfterFailure,
+    /// What it waits for the end of.
+    stopped: Option<&'a PauseKey>,
     price: Option<&'a Price>,
     pub occurred_at: Timestamp,
     at: Timestamp,
@@ -96,10 +118,42 @@ impl<'a> Move<'a> {
         }
     }
 
-    /// Where the message died only for want of a template: when its next life begins. That is just after this status, so
-    /// that the same status, coming again, belongs to the life before.
+    /// Whether the message may live on after it died.
+    fn again(&self) -> Option<Again<'a>> {
+        match (self.status, self.after) {
+            (DeliveryStatus::Failed, AfterFailure::Template) => Some(Again::AsTemplate),
+            (DeliveryStatus::Failed, AfterFailure::Later { not_before, attempts_max }) => {
+                Some(Again::Later(*not_before, *attempts_max))
+            }
+            (DeliveryStatus::Failed, AfterFailure::Stop { waits: true, .. }) => self.stopped.map(Again::Held),
+            _ => None,
+        }
+    }
+
+    /// When its next life begins: just after this status, so that the same status, coming again, belongs to the life before.
     fn again_at(&self) -> Option<Timestamp> {
-        (self.status == DeliveryStatus::Failed && self.needs_template).then(|| self.at + SignedDuration::from_micros(1))
+        self.again().map(|_| self.at + SignedDuration::from_micros(1))
+    }
+}
+
+/// How a message lives on that WhatsApp had taken and that failed.
+#[derive(Clone, Copy)]
+enum Again<'a> {
+    /// It was refused for want of a template.
+    AsTemplate,
+    /// Not before then, with so many attempts in all.
+    Later(Timestamp, i32),
+    /// When this is no longer paused.
+    Held(&'a PauseKey),
+}
+
+impl Again<'_> {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::AsTemplate => "template",
+            Self::Later(..) => "later",
+            Self::Held(_) => "held",
+        }
     }
 }
 
@@ -174,7 +228,7 @@ fn insert_events<'a>(script: &mut Script<'a>, located: &[Located<'a>]) -> Result
 }
 
 /// One move a row: several statuses of a message in one batch would otherwise race inside the statement.
-fn fold<'a>(located: &[Located<'a>]) -> Vec<Move<'a>> {
+fn fold<'a>(located: &[Located<'a>], stops: &'a Stops) -> Vec<Move<'a>> {
     let mut moves: HashMap<(ConversationId, OutboundId), Move<'a>> = HashMap::new();
     // By chance: the last digits of an id are.
     let shard = located.first().map_or(0, |one| i64::try_from(one.id.as_u128() % SPEND_SHARDS).unwrap_or_default());
@@ -187,7 +241,8 @@ fn fold<'a>(located: &[Located<'a>]) -> Vec<Move<'a>> {
             status: one.status.status,
             provider_message_id: &one.status.provider_message_id,
             error: one.status.error.as_ref(),
-            needs_template: one.status.needs_template,
+            after: &one.status.after,
+            stopped: stops.of(one.id),
             price: one.status.price.as_ref(),
             occurred_at: one.status.occurred_at.unwrap_or(one.received_at),
             at: one.received_at,
@@ -229,9 +284,12 @@ const RANK: &str = "CASE outbound_messages.state
                    WHEN 'cancelled' THEN CASE WHEN outbound_messages.provider_message_id IS NULL THEN 0 ELSE 9 END
                    ELSE 0 END";
 
-/// Whether the row waits in line once more, now for a template: what was refused for want of one, and is none itself. A dead
-/// letter stays one, since somebody may have dealt with it.
-const AGAIN: &str = "moves.again_at IS NOT NULL AND outbound_messages.kind <> 'template'
+/// Whether the row lives on: for a template, what was refused for want of one and is none itself; for later, what has attempts
+/// left. A dead letter stays one, since somebody may have dealt with it.
+const AGAIN: &str = "moves.again_at IS NOT NULL
+                   AND (moves.again <> 'template' OR outbound_messages.kind <> 'template')
+                   AND (moves.again <> 'later'
+                        OR outbound_messages.attempts - outbound_messages.attempts_before < moves.attempts_max)
                    AND outbound_messages.state IN ('queued', 'sending', 'sent', 'unknown', 'held')";
 
 /// What the step of the moves returns on Postgres, for the spend table.
@@ -242,7 +300,7 @@ const RETURNING: &str = "
 
 /// Moves the rows. Any status but `failed` proves acceptance, so it also moves a row that waits for another attempt, one
 /// whose fate was unknown, and one that was given up on without an answer. `failed` after acceptance is final, also when the
-/// letter was put away, unless a template can still say it: then a new life begins. What comes again of a life before moves
+/// letter was put away, unless the message lives on: as a template, later, or when a pause is over. What comes again of a life before moves
 /// nothing, unless it proves that the person has it.
 ///
 /// The first status that tells of a delivery and names a price is remembered as the one that settles the cost, also where
@@ -264,7 +322,10 @@ fn move_rows<'a>(
         ("price", Kind::Json),
         ("charged_by", Kind::Id),
         ("moved_at", Kind::Instant),
+        ("again", Kind::Text),
         ("again_at", Kind::Instant),
+        ("not_before", Kind::Instant),
+        ("attempts_max", Kind::Whole),
         // On Postgres alone.
         ("day", Kind::Instant),
         ("phone_number_id", Kind::Text),
@@ -275,9 +336,14 @@ fn move_rows<'a>(
         ("free_messages", Kind::Whole),
         ("micros", Kind::Whole),
     ];
-    let columns = if is_postgres { COLUMNS } else { &COLUMNS[..10] };
+    let columns = if is_postgres { COLUMNS } else { &COLUMNS[..13] };
     let mut rows = Rows::new("moves", columns);
     for one in moves {
+        let again = one.again();
+        let (not_before, attempts_max) = match again {
+            Some(Again::Later(not_before, attempts_max)) => (Some(not_before), Some(attempts_max)),
+            _ => (None, None),
+        };
         let row = [
             one.row.0.0.into(),
             one.row.1.0.into(),
@@ -288,7 +354,10 @@ fn move_rows<'a>(
             Cell::json_or_null(one.price)?,
             one.charge().map(|_| one.event_id).into(),
             one.at.into(),
+            again.map(Again::as_str).into(),
             one.again_at().into(),
+            not_before.into(),
+            attempts_max.into(),
         ];
         match is_postgres {
             true => rows.push_parts(row, spend::charge_cells(one)),
@@ -305,17 +374,20 @@ fn move_rows<'a>(
 fn move_sql(returning: &str) -> String {
     format!(
         "UPDATE outbound_messages SET
-             state = CASE WHEN {AGAIN} THEN 'queued' WHEN {RANK} < moves.below_rank THEN moves.state
+             state = CASE WHEN {AGAIN} THEN CASE WHEN moves.again = 'held' THEN 'held' ELSE 'queued' END
+                          WHEN {RANK} < moves.below_rank THEN moves.state
                           ELSE outbound_messages.state END,
              provider_message_id = CASE WHEN {AGAIN} THEN NULL
                  ELSE coalesce(outbound_messages.provider_message_id, moves.provider_message_id) END,
              error = CASE WHEN {RANK} < moves.below_rank THEN moves.error ELSE outbound_messages.error END,
              price = coalesce(moves.price, outbound_messages.price),
-             needs_template = CASE WHEN {AGAIN} THEN true ELSE outbound_messages.needs_template END,
-             tried_since = CASE WHEN {AGAIN} THEN NULL ELSE outbound_messages.tried_since END,
-             attempts_before = CASE WHEN {AGAIN} THEN outbound_messages.attempts
-                                    ELSE outbound_messages.attempts_before END,
-             not_before = CASE WHEN {AGAIN} THEN NULL ELSE outbound_messages.not_before END,
+             needs_template = CASE WHEN {AGAIN} AND moves.again = 'template' THEN true
+                 ELSE outbound_messages.needs_template END,
+             tried_since = CASE WHEN {AGAIN} AND moves.again <> 'later' THEN NULL
+                 ELSE outbound_messages.tried_since END,
+             attempts_before = CASE WHEN {AGAIN} AND moves.again <> 'later' THEN outbound_messages.attempts
+                 ELSE outbound_messages.attempts_before END,
+             not_before = CASE WHEN {AGAIN} THEN moves.not_before ELSE outbound_messages.not_before END,
              replayed_at = CASE WHEN {AGAIN} THEN moves.again_at ELSE outbound_messages.replayed_at END,
              charged_by = coalesce(outbound_messages.charged_by, moves.charged_by),
              updated_at = moves.moved_at

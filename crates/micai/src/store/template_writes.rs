@@ -9,6 +9,7 @@ use super::alerts;
 use super::db::{Tx, on, row};
 use super::error::StoreError;
 use super::script::{Cell, Kind, Rows, Script};
+use super::template_pauses::{Learned, look_again};
 use super::templates::{SyncChanges, SyncTicket, TemplateColumns, TemplateRow, all_of};
 use crate::domain::template::news::{AlertMoves, TemplateChange, TemplateNews, TemplateRecord};
 use crate::domain::template::{Template, TemplateStatus};
@@ -34,6 +35,8 @@ pub(super) async fn write_sync(
     let Some(version) = next_version(tx, waba_id).await? else { return Ok(SyncChanges::default()) };
     let plan = plan(all_of(tx, waba_id).await?, listed, ticket, version, now);
     write_rows(tx, waba_id, &plan.rows).await?;
+    // First: what it ends may be raised anew.
+    look_again(tx, waba_id, Learned::List(ticket.asked_at), now).await?;
     tell(tx, ids, &plan.moves, now).await?;
     on!(tx, |connection, D| {
         sqlx::query("DELETE FROM templates WHERE waba_id = $1 AND gone_at IS NOT NULL AND gone_at < $2")
@@ -87,13 +90,18 @@ pub(super) async fn apply_news(
         let names: Vec<&str> = news.iter().map(|one| one.name.as_str()).collect();
         let mut rows = named(tx, waba_id, &names).await?;
         let mut moves = AlertMoves::default();
-        for one in news {
+        for one in &news {
             for row in rows.iter_mut().filter(|row| concerns(one, row)) {
                 apply(one, row, &mut moves, version, now);
             }
         }
         rows.retain(|row| row.version == version);
         write_rows(tx, waba_id, &rows).await?;
+        for one in news.iter().filter(|one| matches!(one.change, TemplateChange::Status { .. })) {
+            let at = one.occurred_at.unwrap_or(now);
+            let learned = Learned::News { name: &one.name, language: &one.language, at };
+            look_again(tx, waba_id, learned, now).await?;
+        }
         tell(tx, ids, &moves, now).await?;
     }
     Ok(())

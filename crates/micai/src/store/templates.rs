@@ -58,6 +58,8 @@ pub struct SyncTicket {
     pub version: i64,
     /// The wishes that this sync fulfils.
     pub wanted: i64,
+    /// When it was given: the list is not older.
+    pub asked_at: Timestamp,
 }
 
 /// What a sync changed.
@@ -130,7 +132,7 @@ impl Store {
             .await?
         });
         tx.commit().await?;
-        Ok(row.map(|row| SyncTicket { version: row.version, wanted: row.wanted }))
+        Ok(row.map(|row| SyncTicket { version: row.version, wanted: row.wanted, asked_at: now }))
     }
 
     /// Writes all that WhatsApp lists: what is new, what changed, what is gone. What changed while it was asked for is
@@ -166,6 +168,7 @@ impl Store {
             super::audit::record(&mut tx, &self.ids, actor, entry, now).await?;
         }
         tx.commit().await?;
+        self.pause_cache.forget();
         Ok(changes)
     }
 

@@ -178,7 +178,8 @@ fn expired_hold(held_for: Option<SendError>) -> SendError {
     let (code, reason, detail) =
         held_for.map_or_else(|| (None, String::new(), String::new()), |error| (error.code, error.reason, error.detail));
     let reason = match reason.as_str() {
-        "paused" => "pause_expired",
+        // The second two are of those that were called before it was known.
+        "paused" | "refused_by_whatsapp" | "failed_after_acceptance" => "pause_expired",
         "budget_exceeded" => "budget_expired",
         _ => "window_expired",
     };

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::book::Snapshot;
 use super::contract;
+use crate::domain::pause::{PauseKey, PauseScope};
 use crate::domain::template::{Template, TemplateUse};
+use crate::store::PauseSnapshot;
 
 /// The templates that may stand in for a message, the best first.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,6 +21,20 @@ pub struct Wishes<'a> {
     pub installation: Option<&'a TemplateUse>,
     /// The language to fall back to where a template is not there in its own.
     pub language: Option<&'a str>,
+    /// What is paused at some instant, where paused templates are passed over.
+    pub paused: Option<(&'a PauseSnapshot, Timestamp)>,
+}
+
+impl Wishes<'_> {
+    fn is_paused(&self, template: &Template) -> bool {
+        let keys = || {
+            [
+                PauseKey::new(PauseScope::Template, &template.name),
+                PauseKey::template(&template.name, &template.language),
+            ]
+        };
+        self.paused.is_some_and(|(pauses, at)| pauses.first(keys(), at).is_some())
+    }
 }
 
 /// Whose wish was followed.
@@ -69,7 +87,7 @@ pub fn choose(templates: &Snapshot, wishes: &Wishes<'_>) -> Result<Choice, NoCho
     let listed = [(Wish::Own, wishes.own), (Wish::Agent, wishes.agent), (Wish::Installation, wishes.installation)];
     for (wish, filled) in listed {
         let Some(filled) = filled else { continue };
-        match find(templates, filled, wishes.language) {
+        match find(templates, filled, wishes) {
             Ok(template) => {
                 let filled = TemplateUse { language: template.language.clone(), ..filled.clone() };
                 return Ok(Choice { wish, template, filled });
@@ -84,12 +102,17 @@ pub fn choose(templates: &Snapshot, wishes: &Wishes<'_>) -> Result<Choice, NoCho
 }
 
 /// The template in the first language that will do; else what stood in the way, as the end of a sentence.
-fn find(templates: &Snapshot, filled: &TemplateUse, fallback: Option<&str>) -> Result<Arc<Template>, String> {
+fn find(templates: &Snapshot, filled: &TemplateUse, wishes: &Wishes<'_>) -> Result<Arc<Template>, String> {
+    let fallback = wishes.language;
     let mut reason = None;
     for language in languages(&filled.language, fallback) {
         let Some(template) = templates.find(&filled.name, language) else { continue };
         if !template.status.may_be_sent() {
             reason.get_or_insert_with(|| format!("is {} in {language}", template.status.as_str()));
+            continue;
+        }
+        if wishes.is_paused(template) {
+            reason.get_or_insert_with(|| format!("is paused in {language}"));
             continue;
         }
         match contract::faults(template, filled).first() {
@@ -146,7 +169,8 @@ mod tests {
         ]);
         let (own, agents, default) = (filled("own", "pt_BR"), filled("agents", "pt_BR"), filled("default", "fr"));
         let (both, unfilled) = (filled("both", "pt_BR"), TemplateUse::plain("agents", "pt"));
-        let wishes = |own, agent, installation| Wishes { own, agent, installation, language: Some("en_US") };
+        let wishes =
+            |own, agent, installation| Wishes { own, agent, installation, language: Some("en_US"), paused: None };
         for (wishes, expected) in [
             (wishes(Some(&own), Some(&agents), Some(&default)), Some((Wish::Agent, "pt"))),
             (wishes(Some(&own), None, Some(&default)), Some((Wish::Installation, "en_US"))),
@@ -167,8 +191,13 @@ mod tests {
         let book = book(&[("own", "pt_BR", TemplateStatus::Paused), ("agents", "pt", TemplateStatus::Approved)]);
         let (own, agents, missing) =
             (filled("own", "pt_BR"), TemplateUse::plain("agents", "pt"), filled("missing", "pt_BR"));
-        let wishes =
-            Wishes { own: Some(&own), agent: Some(&agents), installation: Some(&missing), language: Some("en") };
+        let wishes = Wishes {
+            own: Some(&own),
+            agent: Some(&agents),
+            installation: Some(&missing),
+            language: Some("en"),
+            paused: None,
+        };
         let none = choose(&book, &wishes).unwrap_err();
         assert_eq!(
             none.reasons,

@@ -190,20 +190,8 @@ fn read_failure(failure: &CallError) -> Delivery {
 /// What a refusal pauses beside the message itself. The throughput of a number and the pace to a person are not paused: the
 /// message waits for its next attempt.
 fn pause_of(verdict: Verdict, code: Option<i64>) -> Option<PauseScope> {
-    use whatsapp::error::PauseScope as Reach;
-    let reach = match verdict {
-        Verdict::Auth => return Some(PauseScope::Account),
-        Verdict::Pause(reach) => Some(reach),
-        _ => code.and_then(whatsapp::error::describe).and_then(|fact| fact.also_pause),
-    };
-    match (reach?, verdict) {
-        (Reach::Account, _) => Some(PauseScope::Account),
-        (Reach::AccountTemplates, _) => Some(PauseScope::AccountTemplates),
-        (Reach::Template, _) => Some(PauseScope::Template),
-        (Reach::Country, _) => Some(PauseScope::Country),
-        (Reach::Number, Verdict::Pause(_)) => Some(PauseScope::Number),
-        (Reach::Number | Reach::User | Reach::Calls | Reach::Flow | Reach::Management, _) => None,
-    }
+    let stopped = whatsapp::error::stops(code.unwrap_or(whatsapp::ApiError::NO_CODE), verdict);
+    stopped.and_then(|stopped| PauseScope::parse(stopped.as_str()))
 }
 
 /// WhatsApp's code for "down or overloaded": an answer of the front, not of the API.
@@ -222,10 +210,10 @@ fn api_answered(failure: &CallError) -> bool {
 /// What a failed call means, and how it is told.
 fn told(failure: &CallError) -> (Verdict, SendError) {
     let code = failure.api_error().map(|error| error.code).filter(|code| *code != whatsapp::ApiError::NO_CODE);
-    let advice = code.and_then(whatsapp::error::describe).map(|fact| format!(" {}", fact.advice)).unwrap_or_default();
+    let advice = code.and_then(whatsapp::error::describe).map(|fact| fact.advice);
     let verdict = failure.verdict();
     let reason = if verdict == Verdict::Unknown { "no_clear_answer" } else { "refused_by_whatsapp" };
-    (verdict, SendError { code, reason: reason.to_owned(), detail: format!("{failure}.{advice}") })
+    (verdict, SendError { code, reason: reason.to_owned(), detail: SendError::told(failure, advice) })
 }
 
 fn refusal(verdict: Verdict, reason: &str, detail: &str) -> Delivery {

@@ -1,11 +1,16 @@
 //! From a reply that exists to a phone that shows it, whatever WhatsApp answers: the whole error table, pauses, the window,
 //! outages, paces, and many messages under many faults.
 
+mod account;
+mod again;
+mod failed;
+mod front;
 mod many;
 mod outage;
 mod pauses;
 mod statuses;
 mod table;
+mod unreadable;
 mod window;
 
 use std::sync::Arc;

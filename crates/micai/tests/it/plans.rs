@@ -187,7 +187,7 @@ async fn statuses(world: &World, id: &str, callback: Option<&SendCandidate>, sta
         person: Default::default(),
         occurred_at: None,
         error: None,
-        needs_template: false,
+        after: Default::default(),
         price: None,
     };
     let facts = WebhookFacts { statuses: vec![status], ..WebhookFacts::default() };

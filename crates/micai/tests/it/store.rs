@@ -7,7 +7,7 @@ use micai::clock::{Clock, ManualClock};
 use micai::domain::agent::AgentId;
 use micai::domain::audit::Actor;
 use micai::domain::contact::{Address, AddressKind, Person};
-use micai::domain::inbound::{InboundState, MessageNature, NewInbound, NewStatus, WebhookFacts};
+use micai::domain::inbound::{AfterFailure, InboundState, MessageNature, NewInbound, NewStatus, WebhookFacts};
 use micai::domain::outbound::{
     AttemptOutcome, DeliveryStatus, MessageBody, NewOutbound, NextSend, SendCandidate, SendState, Settlement, reply_key,
 };
@@ -55,6 +55,7 @@ pub fn message(id: &str, phone: &str, text: &str, sent_at: Timestamp) -> NewInbo
         sent_at: Some(sent_at),
         state: InboundState::Pending,
         opens_window: true,
+        is_referred: false,
         identity_change: None,
     }
 }
@@ -69,7 +70,7 @@ pub fn status(id: &str, callback: Option<&SendCandidate>, status: DeliveryStatus
         person: Person::default(),
         occurred_at: None,
         error: None,
-        needs_template: false,
+        after: AfterFailure::Letter,
         price: None,
     }
 }
@@ -135,6 +136,7 @@ impl World {
             begun_at: self.clock.now(),
             http_status: Some(200),
             outcome,
+            restored: None,
         };
         self.store.settle(settlement).await.unwrap().moved
     }

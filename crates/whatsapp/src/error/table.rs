@@ -103,7 +103,7 @@ pub static ERROR_FACTS: &[ErrorFact] = &[
     fact(131063, 0, "marketing templates are switched off for the Cloud API", Never, "Change the setting, or use the marketing interface."),
     fact(131064, 0, "limited for wrongly categorised templates", Pause(AccountTemplates), "Stop templates of this account until the limit is lifted."),
     fact(132000, 400, "wrong number of template parameters", Never, "Give the template as many parameters as it has variables."),
-    pausing(fact(132001, 404, "template not found in this language or not approved", Never, "Refresh the list of templates; use an approved one."), Template),
+    fact(132001, 404, "template not found in this language or not approved", Pause(Template), "Refresh the list of templates; use an approved one."),
     fact(132005, 400, "text too long with its parameters filled in", Never, "Shorten the parameters."),
     fact(132007, 400, "content of the template breaks a policy", Never, "Change the template."),
     fact(132008, 0, "value of a template parameter invalid", Never, "Correct the parameter."),

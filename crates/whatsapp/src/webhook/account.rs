@@ -92,8 +92,10 @@ pub enum AccountChange {
         violation: Option<String>,
         /// `ban_info.waba_ban_state`.
         ban_state: Option<String>,
-        /// `restriction_info[].restriction_type`.
-        restrictions: Vec<String>,
+        /// `ban_info.waba_ban_date`.
+        ban_date: Option<String>,
+        /// `restriction_info`.
+        restrictions: Vec<Restriction>,
     },
     /// `account_alerts`.
     Alert {
@@ -143,6 +145,15 @@ pub enum AccountChange {
         /// Who asked for it.
         requester: Option<String>,
     },
+}
+
+/// Something that an account or a number may not do for the time being.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restriction {
+    /// `restriction_type`, such as `RESTRICTED_BIZ_INITIATED_MESSAGING`.
+    pub kind: String,
+    /// `expiration`: until when, Unix seconds.
+    pub until_seconds: Option<i64>,
 }
 
 /// A user stopped, resumed or signed up for marketing messages.
@@ -274,10 +285,8 @@ fn read_account_change(field: &str, value: &Value) -> Option<AccountChange> {
             event: json::text(value, "event").unwrap_or_default(),
             violation: inner(value, "violation_info", "violation_type"),
             ban_state: inner(value, "ban_info", "waba_ban_state"),
-            restrictions: json::list(value, "restriction_info")
-                .iter()
-                .filter_map(|restriction| json::text(restriction, "restriction_type"))
-                .collect(),
+            ban_date: inner(value, "ban_info", "waba_ban_date"),
+            restrictions: json::list(value, "restriction_info").iter().filter_map(read_restriction).collect(),
         },
         "account_alerts" => {
             let info = json::object(value, "alert_info").unwrap_or(value);
@@ -311,6 +320,11 @@ fn read_account_change(field: &str, value: &Value) -> Option<AccountChange> {
         }
         _ => return None,
     })
+}
+
+fn read_restriction(restriction: &Value) -> Option<Restriction> {
+    let kind = json::text(restriction, "restriction_type")?;
+    Some(Restriction { kind, until_seconds: json::timestamp_seconds(restriction, "expiration") })
 }
 
 /// Reads one element of `user_preferences[]`.

@@ -12,7 +12,7 @@ use super::super::path::StrictPath;
 use super::super::state::HttpState;
 use super::bounds::Faults;
 use crate::domain::pause::{
-    PAUSE_SENTENCE_CHARACTERS_MAX, PAUSE_SUBJECT_CHARACTERS_MAX, PAUSES_MAX, Pause, PauseKey, PauseScope,
+    PAUSE_SENTENCE_CHARACTERS_MAX, PAUSE_SUBJECT_CHARACTERS_MAX, PAUSES_MAX, Pause, PauseCause, PauseKey, PauseScope,
 };
 use crate::queue::Topic;
 use crate::store::PauseView;
@@ -30,7 +30,7 @@ pub struct PauseList {
 pub struct NewPause {
     /// How far it reaches.
     scope: PauseScope,
-    /// The number, template or country (two letters); left out for `account` and `account_templates`.
+    /// The number, the template (`order_ready` in all languages, `order_ready/pt_BR` in one) or the country (two letters); left out for `account` and `account_templates`.
     #[serde(default)]
     #[schema(max_length = 512)]
     subject: String,
@@ -93,7 +93,8 @@ pub async fn set(
     }
     faults.into_result("invalid_pause")?;
     let key = PauseKey::new(new.scope, &new.subject);
-    let pause = Pause { key, code: None, sentence: new.reason, since: now, until: new.until };
+    let pause =
+        Pause { key, cause: PauseCause::Person, code: None, sentence: new.reason, since: now, until: new.until };
     if !state.store.set_pause(&pause, &actor).await? {
         return Err(Problem::conflict(
             "too_many_pauses",
@@ -141,6 +142,27 @@ pub async fn resume(
 ) -> Result<Json<Resumed>, Problem> {
     let scope = PauseScope::parse(&scope).filter(|scope| !scope.is_whole()).ok_or_else(no_such_pause)?;
     end(&state, &PauseKey::new(scope, &subject), &actor).await
+}
+
+/// Ends a pause of a template in one language. What was held goes out.
+#[utoipa::path(
+    delete,
+    path = "/pauses/template/{name}/{language}",
+    operation_id = "resume_template",
+    tag = "pauses",
+    params(
+        ("name" = String, Path, description = "The template."),
+        ("language" = String, Path, description = "Its language."),
+        ActorHeader,
+    ),
+    responses((status = 200, body = Resumed, description = "Sending goes on.")),
+)]
+pub async fn resume_template(
+    State(state): State<HttpState>,
+    AdminActor(actor): AdminActor,
+    StrictPath((name, language)): StrictPath<(String, String)>,
+) -> Result<Json<Resumed>, Problem> {
+    end(&state, &PauseKey::template(&name, &language), &actor).await
 }
 
 async fn end(state: &HttpState, key: &PauseKey, actor: &crate::domain::audit::Actor) -> Result<Json<Resumed>, Problem> {

@@ -109,6 +109,7 @@ async fn it_lists_every_route_with_its_answers() {
         ("POST", "/admin/pauses"),
         ("DELETE", "/admin/pauses/{scope}"),
         ("DELETE", "/admin/pauses/{scope}/{subject}"),
+        ("DELETE", "/admin/pauses/template/{name}/{language}"),
         ("GET", "/admin/alerts"),
         ("POST", "/admin/alerts/{id}/acknowledge"),
         ("GET", "/admin/audit"),

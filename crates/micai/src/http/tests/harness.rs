@@ -26,7 +26,7 @@ use crate::domain::turn::{Claim, Decision, FinishOutcome, FinishedTurn, MessageT
 use crate::http::state::SendingRules;
 use crate::http::{HttpState, router};
 use crate::ids::{ConversationId, Ids, OutboundId, TurnId};
-use crate::ingest::Ingest;
+use crate::ingest::{Ingest, IngestRules};
 use crate::queue::{MemoryQueue, Topic, WakeQueue};
 use crate::store::{Location, Store};
 use crate::templates::{TemplateBook, TemplateDesk};
@@ -87,8 +87,15 @@ impl Platform {
         store.ensure_default_agent().await.unwrap();
         let stop = CancellationToken::new();
         let queue: Arc<dyn WakeQueue> = Arc::new(MemoryQueue::start(shared.clone(), stop.clone()));
-        let secrets = vec![SecretString::from(APP_SECRET)];
         let prices = Arc::new(PriceTable::compiled_in().unwrap());
+        let rules = IngestRules {
+            secrets: vec![SecretString::from(APP_SECRET)],
+            items_max: 1_000,
+            attempts_max: 8,
+            business_account_id: None,
+            prices: prices.clone(),
+            throughput: None,
+        };
         let api = Arc::new(
             CloudApi::new(CloudApiConfig {
                 base_url: "http://127.0.0.1:9".parse().unwrap(),
@@ -102,7 +109,7 @@ impl Platform {
         );
         let state = HttpState {
             templates: TemplateDesk::new(store.clone(), api, TemplateBook::default(), None),
-            ingest: Ingest::new(store.clone(), queue.clone(), shared.clone(), secrets, 1_000, prices.clone(), None),
+            ingest: Ingest::new(store.clone(), queue.clone(), shared.clone(), rules),
             prices,
             store,
             queue,

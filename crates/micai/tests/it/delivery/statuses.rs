@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use micai::domain::inbound::{NewStatus, WebhookFacts};
+use micai::domain::inbound::{AfterFailure, NewStatus, WebhookFacts};
 use micai::domain::outbound::{AttemptOutcome, DeliveryStatus};
 use micai::ids::ConversationId;
 use micai::store::Location;
@@ -83,7 +83,7 @@ async fn a_death_for_want_of_a_template_is_a_new_life(location: Location) {
     assert!(world.store.begin_send(&first).await.unwrap());
     world.settle(&first, AttemptOutcome::Accepted { provider_message_id: "out.1".to_owned() }).await;
     world.clock.advance(SignedDuration::from_secs(1));
-    let dead = || NewStatus { needs_template: true, ..status("out.1", Some(&first), DeliveryStatus::Failed) };
+    let dead = || NewStatus { after: AfterFailure::Template, ..status("out.1", Some(&first), DeliveryStatus::Failed) };
     let receipt = tell(&world, vec![dead()]).await;
     assert!(receipt.contains(&conversation), "the sender is woken");
     let again = world.due(conversation).await;

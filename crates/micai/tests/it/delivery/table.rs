@@ -101,7 +101,7 @@ const TEMPLATES: &[(u32, Then)] = &[
     (131_047, Letter),
     (131_064, Paused("account_templates", "account_paused")),
     (132_000, Letter),
-    (132_001, LetterPausing),
+    (132_001, Paused("template", "template_paused")),
     (132_005, Letter),
     (132_007, Letter),
     (132_008, Letter),
@@ -143,7 +143,7 @@ async fn each_answer_has_its_consequence_and_says_what_to_do() {
         let template = Box::new(TemplateUse { body, ..TemplateUse::plain("reminder", "en_US") });
         let body = MessageBody::Template { template, text: None };
         stage.queue(&phone, &SimulatorConfig::default().phone_number_id, body).await;
-        check(&stage, &phone, *code, *then, "reminder").await;
+        check(&stage, &phone, *code, *then, "reminder/en_US").await;
     }
     let letters = stage.get("/admin/letters?limit=100").await;
     for (code, _) in WORDS.iter().chain(TEMPLATES).filter(|(_, then)| matches!(then, Letter | LetterPausing)) {
@@ -175,7 +175,13 @@ async fn check(stage: &Stage, phone: &str, code: u32, then: Then, template: &str
         .await;
     let send = stage.youngest(phone).await.unwrap();
     let told = &send["error"];
-    assert!(told["detail"].as_str().unwrap().len() > 30, "{code}: {told}");
+    let detail = told["detail"].as_str().unwrap();
+    let advice = whatsapp::error::describe(i64::from(code)).map(|fact| fact.advice).unwrap_or_default();
+    assert!(detail.len() > 30 && !detail.contains(".."), "{code}: {detail}");
+    match then {
+        Window => assert!(detail.contains("No template stands in") && detail.ends_with("write again."), "{detail}"),
+        _ => assert!(detail.contains(&code.to_string()) && detail.ends_with(advice), "{code}: {detail}"),
+    }
     assert_eq!(stage.arrived(phone).len(), 0, "{code}");
     if !matches!(then, Window) {
         assert_eq!(told["code"], code, "{told}");
@@ -214,7 +220,7 @@ async fn check(stage: &Stage, phone: &str, code: u32, then: Then, template: &str
     let pauses = stage.get("/admin/pauses").await;
     let pause = &pauses["items"][0];
     assert_eq!((&pause["code"], &pause["held"]), (&json!(code), &json!(1)), "{pause}");
-    assert!(pause["sentence"].as_str().unwrap().len() > 30, "{pause}");
+    assert_eq!(pause["sentence"], detail, "{pause}");
     let alerts = stage.open_alerts(alert).await;
     assert_eq!((alerts.len(), &alerts[0]["subject"]), (1, &json!(subject)), "{code}: {alerts:?}");
     stage.resume(&name).await;

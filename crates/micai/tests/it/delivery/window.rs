@@ -1,8 +1,9 @@
 //! The window closes: a template that fits says it, whether we know or WhatsApp tells us, at once or later.
 
 use serde_json::{Value, json};
-use simulator::{DeliveryView, FaultKind, FaultOn, FaultSpec, PhoneKind, Signing};
+use simulator::{FaultKind, PhoneKind, Signing};
 
+use super::failed::fails_later;
 use super::{on_send, with_templates};
 use crate::harness::Stage;
 
@@ -12,11 +13,6 @@ async fn stage() -> Stage {
     let stage = with_templates("news", &[]).await;
     stage.make_news().await;
     stage
-}
-
-/// A `failed` status for the next message that is accepted.
-fn fails_later(code: u32) -> FaultSpec {
-    FaultSpec { on: FaultOn::Webhook, kind: FaultKind::Error { code }, times: 1, phone: None }
 }
 
 /// The reply to "hello" waits for its next attempt.
@@ -59,11 +55,6 @@ async fn whatsapp_says_at_once_that_the_window_is_closed() {
     stage.end().await;
 }
 
-/// The webhook that told of a status.
-fn told(stage: &Stage, kind: &str) -> DeliveryView {
-    stage.simulator.deliveries(1_000).into_iter().find(|one| one.kind == kind).expect("a webhook")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_status_for_want_of_a_template_begins_a_new_life_that_the_old_one_cannot_move() {
     let stage = stage().await;
@@ -75,7 +66,7 @@ async fn a_failed_status_for_want_of_a_template_begins_a_new_life_that_the_old_o
         stage.until_state(&phone, "delivered").await;
         stage.settle().await;
         // The dead message's statuses come again, and late.
-        let failed = told(&stage, "failed").body.unwrap();
+        let failed = stage.told("failed").body.unwrap();
         let mut sent = failed.clone();
         let status = &mut sent["entry"][0]["changes"][0]["value"]["statuses"][0];
         status["status"] = json!("sent");
@@ -109,7 +100,7 @@ async fn while_the_new_life_waits_the_old_one_moves_nothing_and_the_window_frees
     let held = stage.until_state(&phone, "held").await;
     assert_eq!(held["error"]["reason"], "window_closed");
     stage.settle().await;
-    let failed = told(&stage, "failed").body.unwrap();
+    let failed = stage.told("failed").body.unwrap();
     stage.simulator.send_raw_json(&failed, Signing::Valid).unwrap();
     stage.settle().await;
     assert_eq!(stage.youngest(&phone).await.unwrap()["state"], "held");
@@ -144,15 +135,16 @@ async fn a_template_paused_between_check_and_send_waits_with_its_message() {
     reply_waits(&stage, &phone).await;
     stage.simulator.add_fault(on_send(FaultKind::Error { code: 132_015 }, 1, None)).unwrap();
     stage.advance(DAY + 60);
+    // There is no other template: it waits for this one, in its own words.
     let held = stage.until_state(&phone, "held").await;
-    assert_eq!((&held["error"]["code"], &held["kind"]), (&json!(132_015), &json!("template")), "{held:#}");
-    assert_eq!(stage.paused().await, ["template/news"]);
+    assert_eq!((&held["error"]["reason"], &held["kind"]), (&json!("paused"), &json!("text")), "{held:#}");
+    assert_eq!(stage.paused().await, ["template/news/en_US"]);
     assert_eq!(stage.open_alerts("template_paused").await.len(), 1);
     // Plain words go on.
     let bo = stage.phone("Bo", PhoneKind::Phone);
     stage.simulator.say(&bo, "hello").unwrap();
     stage.replies(&bo, 1).await;
-    stage.resume("template/news").await;
+    stage.resume("template/news/en_US").await;
     let heard = stage.replies(&phone, 1).await;
     assert!(is_news(&heard), "{heard:?}");
     stage.end().await;

@@ -67,6 +67,12 @@ impl Disk {
         }
     }
 
+    /// Whether what was refused once is refused until there is room again. On a small disk it need not be: whenever the log was
+    /// moved into the database, its own blocks take another commit or two.
+    fn stays_full(&self) -> bool {
+        matches!(self.narrow, Narrow::Limited)
+    }
+
     fn free(&self, process: &Process) {
         match &self.narrow {
             Narrow::Mounted(ballast) => std::fs::remove_file(ballast).unwrap(),
@@ -123,7 +129,11 @@ async fn fills_up(disk: Disk) {
     }
     let http = Client::new();
     let late = compose(&simulator, &phones[0], "at a bad time");
-    assert_comes_back(&ingest::post(&http, &webhook_url(&process), late.clone()).await);
+    let first = ingest::post(&http, &webhook_url(&process), late.clone()).await;
+    let was_taken = first.status == 200 && !disk.stays_full();
+    if !was_taken {
+        assert_comes_back(&first);
+    }
     let live = http.get(format!("http://{}/health/live", process.address)).send().await.unwrap();
     assert_eq!(live.status(), 200, "the process is well");
     let statuses = simulator.deliveries(2_000).into_iter().filter_map(|one| one.status);
@@ -131,10 +141,13 @@ async fn fills_up(disk: Disk) {
 
     disk.free(&process);
     idle(&simulator).await;
+    // Taken is taken, refused is refused.
+    expected[0] += usize::from(was_taken);
     until("everything is answered", async || heard() == expected).await;
     let answer = ingest::post(&http, &webhook_url(&process), late).await;
-    assert_eq!((answer.status, answer.body["processed"].as_u64()), (200, Some(1)), "it had not been taken");
-    expected[0] += 1;
+    let new = u64::from(!was_taken);
+    assert_eq!((answer.status, answer.body["processed"].as_u64()), (200, Some(new)), "taken before: {was_taken}");
+    expected[0] += usize::from(!was_taken);
     until("it is answered", async || heard()[0] >= expected[0]).await;
     idle(&simulator).await;
     assert_eq!(heard(), expected, "nothing was lost and nothing said twice");

@@ -102,6 +102,7 @@ async fn two_replays_at_once_move_each_letter_once(world: &World) {
             begun_at: world.clock.now(),
             http_status: Some(400),
             outcome: AttemptOutcome::Failed { error: error(131_009) },
+            restored: None,
         };
         assert!(!store.settle(late).await.unwrap().moved);
         assert!(world.settle(&again, accepted(&format!("new.{}", letter.id))).await);
