@@ -4,6 +4,33 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::agent::UnknownPolicy;
+use crate::ids::{ConversationId, OutboundId};
+
+/// A send whose fate is not known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnknownSend {
+    /// The row's conversation.
+    pub conversation_id: ConversationId,
+    /// The row.
+    pub id: OutboundId,
+    /// The number it went out from.
+    pub phone_number_id: String,
+    /// When the attempt began.
+    pub sending_at: Timestamp,
+    /// Attempts made so far.
+    pub attempts: i32,
+    /// How often it was sent again because its fate was unknown.
+    pub resends: i32,
+    /// Whether its agent leaves such sends to a person.
+    pub is_parked: bool,
+}
+
+impl UnknownSend {
+    /// Whether it is sent once more when silence has become evidence.
+    pub fn may_go_again(&self) -> bool {
+        self.resends == 0 && !self.is_parked
+    }
+}
 
 /// What time does with an unknown send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

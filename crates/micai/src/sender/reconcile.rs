@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 use crate::domain::alert::{AlertKind, NewAlert, Severity};
-use crate::domain::outbound::UnknownSend;
+use crate::domain::fate::UnknownSend;
 use crate::ids::OutboundId;
 use crate::queue::{Topic, WakeQueue};
 use crate::store::{OVERDUE_SENDS_MAX, Store, StoreError};

@@ -10,8 +10,8 @@ use super::agents::read_word;
 use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
 use crate::domain::agent::UNKNOWN_DEADLINE_SECONDS_MIN;
-use crate::domain::fate::UnknownRules;
-use crate::domain::outbound::{SendError, UnknownSend};
+use crate::domain::fate::{UnknownRules, UnknownSend};
+use crate::domain::outbound::SendError;
 use crate::ids::{ConversationId, OutboundId};
 
 /// Held sends that one look gives up.
