@@ -66,7 +66,7 @@ pub enum Severity {
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::AccountPaused,
         Self::NumberPaused,
         Self::AccountWarning,
