@@ -1,289 +1,22 @@
 //! Statements over many rows, written once: a batch of rows becomes arrays in Postgres, so that the text stays the same and is
-//! prepared once, and a list of values in SQLite. Steps that do not need each other's effects travel together: one round
-//! trip to Postgres, one hand-over to the thread that owns SQLite.
+//! prepared once, and a list of values in SQLite, of one of a few lengths for the same reason. Steps that do not need each
+//! other's effects travel together: one round trip to Postgres, one hand-over to the thread that owns SQLite.
+
+mod rows;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt::Write as _;
 
 use futures_util::TryStreamExt as _;
-use jiff::Timestamp;
-use serde::Serialize;
-use sqlx::postgres::{PgArguments, PgRow, Postgres};
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
-use sqlx::{Arguments as _, AssertSqlSafe, Either, Executor as _, FromRow, Row as _};
+use sqlx::postgres::{PgArguments, Postgres};
+use sqlx::sqlite::{Sqlite, SqliteArguments};
+use sqlx::{Arguments as _, AssertSqlSafe, Either, Executor as _, Row as _};
 use uuid::Uuid;
 
-use super::db::{LITE_BEGIN, Ts, Tx, answered};
+use super::db::{LITE_BEGIN, Tx, answered};
 use super::error::StoreError;
-
-/// The type of a column in a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Id,
-    Text,
-    Whole,
-    Instant,
-    Flag,
-    Json,
-}
-
-/// A value of a batch.
-#[derive(Debug, Clone)]
-pub(super) enum Cell<'a> {
-    Null,
-    Id(Uuid),
-    Text(&'a str),
-    Whole(i64),
-    Instant(Timestamp),
-    Flag(bool),
-    Json(String),
-}
-
-impl<'a> Cell<'a> {
-    /// A value as JSON.
-    pub fn json(value: &impl Serialize) -> Result<Self, StoreError> {
-        serde_json::to_string(value).map(Self::Json).map_err(|error| StoreError::Refused(error.to_string()))
-    }
-
-    /// A value as JSON, or nothing.
-    pub fn json_or_null(value: Option<&impl Serialize>) -> Result<Self, StoreError> {
-        value.map_or(Ok(Self::Null), Self::json)
-    }
-}
-
-impl From<Uuid> for Cell<'_> {
-    fn from(value: Uuid) -> Self {
-        Self::Id(value)
-    }
-}
-
-impl<'a> From<&'a str> for Cell<'a> {
-    fn from(value: &'a str) -> Self {
-        Self::Text(value)
-    }
-}
-
-impl<'a> From<&'a String> for Cell<'a> {
-    fn from(value: &'a String) -> Self {
-        Self::Text(value)
-    }
-}
-
-impl<'a> From<&'a Option<String>> for Cell<'a> {
-    fn from(value: &'a Option<String>) -> Self {
-        value.as_deref().map_or(Self::Null, Self::Text)
-    }
-}
-
-impl From<i64> for Cell<'_> {
-    fn from(value: i64) -> Self {
-        Self::Whole(value)
-    }
-}
-
-impl From<i32> for Cell<'_> {
-    fn from(value: i32) -> Self {
-        Self::Whole(i64::from(value))
-    }
-}
-
-impl From<Timestamp> for Cell<'_> {
-    fn from(value: Timestamp) -> Self {
-        Self::Instant(value)
-    }
-}
-
-impl From<bool> for Cell<'_> {
-    fn from(value: bool) -> Self {
-        Self::Flag(value)
-    }
-}
-
-impl<'a, T: Into<Cell<'a>>> From<Option<T>> for Cell<'a> {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Null, Into::into)
-    }
-}
-
-/// A batch: rows under a name by which statements can read them.
-#[derive(Debug)]
-pub(super) struct Rows<'a> {
-    name: &'static str,
-    columns: &'static [(&'static str, Kind)],
-    /// Row after row.
-    cells: Vec<Cell<'a>>,
-}
-
-impl<'a> Rows<'a> {
-    pub fn new(name: &'static str, columns: &'static [(&'static str, Kind)]) -> Self {
-        Self { name, columns, cells: Vec::new() }
-    }
-
-    /// Adds a row: a value for each column, in their order.
-    pub fn push<const COLUMNS: usize>(&mut self, row: [Cell<'a>; COLUMNS]) {
-        debug_assert_eq!(COLUMNS, self.columns.len(), "{}", self.name);
-        self.cells.extend(row);
-    }
-
-    /// Adds a row that is written in two parts.
-    pub fn push_parts<const FIRST: usize, const REST: usize>(
-        &mut self,
-        first: [Cell<'a>; FIRST],
-        rest: [Cell<'a>; REST],
-    ) {
-        debug_assert_eq!(FIRST + REST, self.columns.len(), "{}", self.name);
-        self.cells.extend(first);
-        self.cells.extend(rest);
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.cells.is_empty()
-    }
-
-    /// Runs a statement that reads this batch, and reads its rows. Nothing is asked when the batch is empty.
-    pub async fn fetch<T>(&self, tx: &mut Tx, sql: &str) -> Result<Vec<T>, StoreError>
-    where
-        T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
-    {
-        if self.is_empty() {
-            return Ok(Vec::new());
-        }
-        match tx {
-            Tx::Pg(tx, patience) => {
-                let mut arguments = PgArguments::default();
-                let mut text = String::from("WITH ");
-                self.arrays(&mut text, &mut arguments)?;
-                write_all(&mut text, &[" ", sql]);
-                let query = sqlx::query_as_with::<Postgres, T, _>(AssertSqlSafe(text), arguments);
-                answered(*patience, async { Ok(query.fetch_all(tx.connection()).await?) }).await
-            }
-            Tx::Lite(tx) => {
-                let mut arguments = SqliteArguments::default();
-                let mut text = tx.beginning(LITE_BEGIN).to_owned();
-                text.push_str("WITH ");
-                self.values(&mut text, &mut arguments)?;
-                write_all(&mut text, &[" ", sql]);
-                let query = sqlx::query_as_with::<Sqlite, T, _>(AssertSqlSafe(text), arguments);
-                Ok(query.persistent(false).fetch_all(tx.connection()).await?)
-            }
-        }
-    }
-
-    /// `name (columns) AS (SELECT … FROM unnest(arrays))`: the text depends on the columns alone.
-    fn arrays(&self, text: &mut String, arguments: &mut PgArguments) -> Result<(), StoreError> {
-        self.head(text);
-        text.push_str("SELECT ");
-        for (place, (column, kind)) in self.columns.iter().enumerate() {
-            let cast = if *kind == Kind::Json { "::jsonb" } else { "" };
-            write_all(text, &[if place > 0 { ", u." } else { "u." }, column, cast]);
-        }
-        text.push_str(" FROM unnest(");
-        for (place, (_, kind)) in self.columns.iter().enumerate() {
-            let array = match kind {
-                Kind::Id => "uuid[]",
-                Kind::Text | Kind::Json => "text[]",
-                Kind::Whole => "bigint[]",
-                Kind::Instant => "timestamptz[]",
-                Kind::Flag => "boolean[]",
-            };
-            self.add_column(place, *kind, arguments)?;
-            let comma = if place > 0 { ", $" } else { "$" };
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{comma}{}::{array}", arguments.len());
-        }
-        text.push_str(") AS u (");
-        self.column_names(text);
-        text.push_str("))");
-        Ok(())
-    }
-
-    fn add_column(&self, place: usize, kind: Kind, arguments: &mut PgArguments) -> Result<(), StoreError> {
-        let cells = self.cells.iter().skip(place).step_by(self.columns.len());
-        let added = match kind {
-            Kind::Id => arguments.add(cells.map(Cell::as_id).collect::<Vec<_>>()),
-            Kind::Text | Kind::Json => arguments.add(cells.map(Cell::as_text).collect::<Vec<_>>()),
-            Kind::Whole => arguments.add(cells.map(Cell::as_whole).collect::<Vec<_>>()),
-            Kind::Instant => arguments.add(cells.map(Cell::as_instant).collect::<Vec<_>>()),
-            Kind::Flag => arguments.add(cells.map(Cell::as_flag).collect::<Vec<_>>()),
-        };
-        added.map_err(|error| StoreError::Refused(error.to_string()))
-    }
-
-    /// `name (columns) AS (VALUES (…), …)`.
-    fn values(&self, text: &mut String, arguments: &mut SqliteArguments) -> Result<(), StoreError> {
-        self.head(text);
-        if self.is_empty() {
-            // A list of no values cannot be written.
-            let nulls = vec!["NULL"; self.columns.len()].join(", ");
-            write_all(text, &["SELECT ", &nulls, " WHERE false)"]);
-            return Ok(());
-        }
-        text.push_str("VALUES ");
-        for (place, cell) in self.cells.iter().enumerate() {
-            let column = place % self.columns.len();
-            text.push_str(match (place, column) {
-                (0, _) => "(?",
-                (_, 0) => "), (?",
-                _ => ", ?",
-            });
-            let added = match cell {
-                Cell::Null => arguments.add(None::<i64>),
-                Cell::Id(id) => arguments.add(id),
-                Cell::Text(text) => arguments.add(*text),
-                Cell::Whole(number) => arguments.add(number),
-                Cell::Instant(instant) => arguments.add(Ts(*instant)),
-                Cell::Flag(flag) => arguments.add(flag),
-                Cell::Json(json) => arguments.add(json),
-            };
-            added.map_err(|error| StoreError::Refused(error.to_string()))?;
-        }
-        text.push_str("))");
-        Ok(())
-    }
-
-    fn head(&self, text: &mut String) {
-        write_all(text, &[self.name, " ("]);
-        self.column_names(text);
-        text.push_str(") AS (");
-    }
-
-    fn column_names(&self, text: &mut String) {
-        for (place, (column, _)) in self.columns.iter().enumerate() {
-            write_all(text, &[if place > 0 { ", " } else { "" }, column]);
-        }
-    }
-}
-
-fn write_all(text: &mut String, parts: &[&str]) {
-    parts.iter().for_each(|part| text.push_str(part));
-}
-
-impl Cell<'_> {
-    fn as_id(&self) -> Option<Uuid> {
-        if let Self::Id(id) = self { Some(*id) } else { None }
-    }
-
-    fn as_text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Json(json) => Some(json),
-            _ => None,
-        }
-    }
-
-    fn as_whole(&self) -> Option<i64> {
-        if let Self::Whole(number) = self { Some(*number) } else { None }
-    }
-
-    fn as_instant(&self) -> Option<Ts> {
-        if let Self::Instant(instant) = self { Some(Ts(*instant)) } else { None }
-    }
-
-    fn as_flag(&self) -> Option<bool> {
-        if let Self::Flag(flag) = self { Some(*flag) } else { None }
-    }
-}
+use rows::write_all;
+pub(super) use rows::{Cell, Kind, Rows};
 
 /// Steps over batches that travel together. In Postgres they are one statement and all see the database as it was before
 /// it; in SQLite they run one after the other. So no step may depend on what another one writes.
@@ -411,8 +144,8 @@ impl<'a> Script<'a> {
             }
             Tx::Lite(tx) => {
                 let begin = tx.beginning(LITE_BEGIN);
-                let (text, arguments) = self.as_sequence(begin)?;
-                let query = sqlx::query_with::<Sqlite, _>(AssertSqlSafe(text), arguments).persistent(false);
+                let (text, arguments, fits_lists) = self.as_sequence(begin)?;
+                let query = sqlx::query_with::<Sqlite, _>(AssertSqlSafe(text), arguments).persistent(fits_lists);
                 let mut answers = Answers::default();
                 let mut running = self.busy();
                 // The ends of BEGIN and of the guard come before the first step.
@@ -476,8 +209,10 @@ impl<'a> Script<'a> {
         Ok((format!("WITH {} {answers}", expressions.join(", ")), arguments))
     }
 
-    /// SQLite: one statement after the other, each with the batches that it reads.
-    fn as_sequence(&self, begin: &str) -> Result<(String, SqliteArguments), StoreError> {
+    /// SQLite: one statement after the other, each with the batches that it reads. Says whether they all fit into lists that
+    /// are worth preparing.
+    fn as_sequence(&self, begin: &str) -> Result<(String, SqliteArguments, bool), StoreError> {
+        let mut fits_lists = true;
         let mut arguments = SqliteArguments::default();
         let mut text = begin.to_owned();
         if let Some(guard) = self.guard {
@@ -487,9 +222,10 @@ impl<'a> Script<'a> {
             for (place, batch) in step.batches.iter().enumerate() {
                 text.push_str(if place > 0 { ", " } else { "WITH " });
                 self.batches[*batch].values(&mut text, &mut arguments)?;
+                fits_lists &= self.batches[*batch].list_length().is_some();
             }
             write_all(&mut text, &[" ", &step.sql, ";"]);
         }
-        Ok((text, arguments))
+        Ok((text, arguments, fits_lists))
     }
 }
