@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 use super::db::{Db, Tx};
 use super::error::StoreError;
@@ -25,6 +25,10 @@ const TRIPS_PER_CONNECTION_MAX: u32 = 64;
 
 /// How long a train keeps its connection with nothing to do. SQLite has one for all writers, so it is not for long.
 const CONNECTION_REST: Duration = Duration::from_millis(5);
+
+/// Commits that a process may have under way on Postgres, however few processors it has: while one waits for the disk,
+/// another can be worked on.
+const COMMITS_AT_ONCE_MIN: usize = 2;
 
 /// A handle to a lane. When all handles are gone, the lane's last items are committed and it ends.
 pub(super) struct Lane<I, O> {
@@ -61,11 +65,17 @@ pub(super) struct LaneBounds {
 pub(super) struct Yard {
     db: Db,
     trains: Vec<Train>,
+    tracks: Option<Arc<Semaphore>>,
 }
 
 impl Yard {
     pub fn new(db: Db) -> Self {
-        Self { db, trains: Vec::new() }
+        let tracks = match db {
+            Db::Lite { .. } => None,
+            // More at once than there are processors makes each of them slower, and the batches smaller.
+            Db::Pg { .. } => Some(Arc::new(Semaphore::new(processors().max(COMMITS_AT_ONCE_MIN)))),
+        };
+        Self { db, trains: Vec::new(), tracks }
     }
 
     /// Adds a lane, see [`Train::lane`].
@@ -76,7 +86,7 @@ impl Yard {
     {
         let shares_train = matches!(self.db, Db::Lite { .. }) && !self.trains.is_empty();
         if !shares_train {
-            self.trains.push(Train::new(self.db.clone()));
+            self.trains.push(Train::new(self.db.clone(), self.tracks.clone()));
         }
         let last = self.trains.len() - 1;
         self.trains[last].lane(bounds, verb)
@@ -106,16 +116,22 @@ impl Yard {
     }
 }
 
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// The lanes that share commits, before they run.
 pub(super) struct Train {
     db: Db,
     cars: Vec<Box<dyn Car>>,
     waiting: Arc<Notify>,
+    /// Shared with the other trains; none where there is one train.
+    tracks: Option<Arc<Semaphore>>,
 }
 
 impl Train {
-    pub fn new(db: Db) -> Self {
-        Self { db, cars: Vec::new(), waiting: Arc::new(Notify::new()) }
+    pub fn new(db: Db, tracks: Option<Arc<Semaphore>>) -> Self {
+        Self { db, cars: Vec::new(), waiting: Arc::new(Notify::new()), tracks }
     }
 
     /// Adds a lane. Within a transaction the lanes run in the order of adding; the first one goes ahead of the others when
@@ -157,6 +173,15 @@ impl Train {
                 }
                 continue;
             }
+            let _track = match &self.tracks {
+                Some(tracks) => {
+                    let track = tracks.acquire().await.ok();
+                    // What came while the tracks were taken goes along.
+                    self.cars.retain_mut(|car| car.load() != Load::Ended);
+                    track
+                }
+                None => None,
+            };
             let is_express = !self.cars[0].is_empty() && express_trips < EXPRESS_TRIPS_MAX;
             express_trips = if is_express { express_trips + 1 } else { 0 };
             let coupled = if is_express { 1 } else { self.cars.len() };

@@ -35,7 +35,7 @@ struct Stage {
 async fn stage(waiting_items_max: usize) -> Stage {
     let folder = tempfile::tempdir().unwrap();
     let location = Location::Sqlite { path: folder.path().join("lane.db"), readers_max: 1 };
-    let mut train = Train::new(Db::connect(&location).await.unwrap());
+    let mut train = Train::new(Db::connect(&location).await.unwrap(), None);
     let batches = Arc::new(Mutex::new(Vec::new()));
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let bounds = LaneBounds { waiting_items_max, batch_weight_max: 8 };
