@@ -395,7 +395,7 @@ async fn what_is_known_about_a_person_is_read_at_once(world: &World) {
     let facts = world.store.person_facts(conversation).await.unwrap().unwrap();
     assert_eq!((facts.phone.as_deref(), facts.zone), (Some("4915550102"), None));
     assert_eq!(facts.last_inbound_at, Some(world.clock.now()));
-    assert!(facts.agents.iter().any(|agent| agent.id == AgentId::default_agent()));
+    assert!(facts.agents.is_empty(), "only agents that are listed are offered");
     let agent = world.store.agent(&AgentId::default_agent()).await.unwrap().unwrap();
     assert_eq!(agent.settings.tools, ToolName::UNLISTED);
 }
