@@ -24,6 +24,8 @@ pub(super) struct Spoken<'a> {
     /// The same in the one spelling that rules look at.
     pub normalised: &'a str,
     pub gate: &'a Gate,
+    /// It is the control word for the person's reminders, and the agent may list them.
+    pub wants_reminders: bool,
     /// It addresses the agent, or nobody has to.
     pub is_invoked: bool,
     /// It came while a question waited for its answer.
@@ -66,6 +68,10 @@ pub(super) struct Wish {
 pub(super) async fn answer(agent: &CompiledAgent, spoken: &Spoken<'_>, desk: &mut Desk<'_>) -> Answer {
     let tapped = spoken.message.tapped.as_deref().filter(|_| spoken.message.nature == MessageNature::Tap);
     if let Some(wish) = tapped.and_then(weather::of_row) {
+        return by_tool(spoken, wish, desk).await;
+    }
+    if spoken.wants_reminders {
+        let wish = Wish { tool: ToolName::ListReminders, arguments: Value::Object(serde_json::Map::new()) };
         return by_tool(spoken, wish, desk).await;
     }
     if spoken.is_invoked {

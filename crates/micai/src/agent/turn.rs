@@ -108,11 +108,15 @@ pub fn needs_facts(claim: &Claim, gate: &Gate, control: &ControlWords) -> bool {
 }
 
 /// Whether a turn over what was claimed needs the person's reminders, which are read together with [`PersonFacts`].
-pub fn needs_reminders(claim: &Claim, gate: &Gate, tools: &Tools) -> bool {
+pub fn needs_reminders(claim: &Claim, gate: &Gate, control: &ControlWords, tools: &Tools) -> bool {
     let is_asked = claim.question.as_ref().is_some_and(|open| reminders::is_about(&open.question));
     let speaks = |message: &PendingMessage| {
-        let text = message.text.as_deref().map(|text| first_characters(text, MATCHED_CHARACTERS_MAX));
-        text.is_some_and(|text| reminders::of_words(tools, gate.said(&text), true, message.sent_at).is_some())
+        let Some(text) = message.text.as_deref().map(|text| first_characters(text, MATCHED_CHARACTERS_MAX)) else {
+            return false;
+        };
+        let heard = || steering::heard(control, gate, message, &normalise(&text));
+        reminders::of_words(tools, gate.said(&text), true, message.sent_at).is_some()
+            || heard().is_some_and(|heard| heard.wish == ControlWish::Reminders)
     };
     is_asked || claim.pending.iter().any(speaks)
 }
@@ -246,9 +250,11 @@ async fn judge(
     if course.mode.at(input.now) != ConversationMode::Bot {
         return Judged::silent(Decision::NotBot);
     }
-    // A tap on a button of ours and the answer to a question of ours are for us, and a schedule speaks to the agent: they need no
-    // invocation.
-    let is_invoked = matches!(message.nature, MessageNature::Tap | MessageNature::Schedule)
+    // A tap on a button of ours, the answer to a question of ours and a control word are for us, and a schedule speaks to the
+    // agent: they need no invocation.
+    let wants_reminders = steering::asks_for_reminders(input, message, &normalised);
+    let is_invoked = wants_reminders
+        || matches!(message.nature, MessageNature::Tap | MessageNature::Schedule)
         || input.gate.check(&normalised) != GateOutcome::Blocked;
     if !is_invoked && !is_awaited {
         return Judged::silent(Decision::NotInvoked);
@@ -257,7 +263,8 @@ async fn judge(
     if late == Lateness::TooLate {
         return Judged::silent(Decision::Stale);
     }
-    let spoken = Spoken { message, text, normalised: &normalised, gate: input.gate, is_invoked, is_awaited };
+    let spoken =
+        Spoken { message, text, normalised: &normalised, gate: input.gate, wants_reminders, is_invoked, is_awaited };
     let Answer { decision, reply, effects } = answer(input.agent, &spoken, desk).await;
     Judged { decision, reply: late.apologise(reply), effects, ignores_opt_out: false }
 }

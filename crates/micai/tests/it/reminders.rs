@@ -39,6 +39,12 @@ async fn a_reminder_is_confirmed_and_comes_and_can_be_put_off() {
     stage.settle().await;
     let none = answer(&stage, &ana, "michael: my reminders", 6).await;
     assert!(none.starts_with("You have no reminders."), "{none}");
+    // The control word is for us alone, in whatever language.
+    for (place, said) in [(7, "My reminders"), (8, "mis recordatorios"), (9, "michael: mis recordatorios")] {
+        let none = answer(&stage, &ana, said, place).await;
+        assert!(none.starts_with("You have no reminders."), "{said}: {none}");
+    }
+    assert!(answer(&stage, &ana, "help", 10).await.contains("\nMY REMINDERS: "), "help names it");
     stage.end().await;
 }
 

@@ -14,6 +14,7 @@ use crate::domain::inbound::PendingMessage;
 use crate::domain::notice::NoticeKind;
 use crate::domain::outbound::MessageBody;
 use crate::domain::person::AgentChoice;
+use crate::domain::tool::ToolName;
 use crate::domain::turn::Effect;
 
 /// Where a word is said.
@@ -144,6 +145,9 @@ fn help(language: &ControlLanguage, scene: &Scene<'_>) -> MessageBody {
             lines.extend(settings.tools.iter().filter_map(|tool| answers.tools.get(tool.as_str())).cloned());
             if others(scene).next().is_some() {
                 lines.push(answers.help_agents.clone());
+            }
+            if settings.may_use(ToolName::ListReminders) {
+                lines.push(answers.help_reminders.clone());
             }
             lines.push(answers.help_pause.clone());
             lines.push(answers.help_forget.clone());

@@ -7,6 +7,7 @@ use super::{Course, Judged, Lateness, TurnInput};
 use crate::domain::control::ControlWish;
 use crate::domain::conversation::{ConversationMode, ModeChange, ModeSetter, ModeState};
 use crate::domain::inbound::{MessageNature, PendingMessage};
+use crate::domain::tool::ToolName;
 use crate::domain::turn::{Decision, Effect};
 
 /// Characters of a message that can be a control word: the longest phrase with an agent's name and an invoke prefix.
@@ -63,6 +64,14 @@ pub(super) fn steered(
     let decision = Decision::Control { wish: heard.wish };
     let reply = reply.filter(|_| late != Lateness::TooLate);
     Some(Judged { decision, reply: late.apologise(reply), effects, ignores_opt_out })
+}
+
+/// Whether the person asks, with a control word alone, for the reminders that an agent may list.
+pub(super) fn asks_for_reminders(input: &TurnInput<'_>, message: &PendingMessage, normalised: &str) -> bool {
+    input.agent.settings.may_use(ToolName::ListReminders)
+        && heard(input.control, input.gate, message, normalised)
+            .is_some_and(|heard| heard.wish == ControlWish::Reminders)
+        && !has_own_rule(input.agent, input.gate, message, normalised)
 }
 
 /// The agent answers again where the time of somebody else is over: what writes that down.
