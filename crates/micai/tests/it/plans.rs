@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use micai::domain::inbound::{NewStatus, WebhookFacts};
 use micai::domain::outbound::{AttemptOutcome, DeliveryStatus, Refusal, SendCandidate, SendError};
 use micai::ids::ConversationId;
-use sqlx::{ConnectOptions as _, Executor as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection};
 use uuid::Uuid;
 
 use crate::postgres::{Private, location};
@@ -82,7 +83,7 @@ async fn every_statement_that_runs_once_a_message_goes_by_an_index() {
     let begins_at = std::fs::metadata(&log).unwrap().len();
     one_of_everything(&world, "counted").await;
     world.store.close().await;
-    let written = std::fs::read(&log).unwrap();
+    let written = written_to_the_end(&log, &mut connection).await;
     let read_whole = |plans: &BTreeMap<String, BTreeSet<String>>| -> Vec<String> {
         let whole = plans.iter().flat_map(|(statement, accesses)| accesses.iter().map(move |one| (statement, one)));
         let whole = whole.filter(|(_, access)| access.starts_with("all of "));
@@ -123,6 +124,21 @@ async fn every_statement_that_runs_once_a_message_goes_by_an_index() {
         changed.is_empty(),
         "these statements are new or gone: look at their plans, then write the file anew: {changed:#?}"
     );
+}
+
+/// What stands in the log, up to now. The server hands its lines to a process that writes them in its own time: a line of ours
+/// behind them shows that they are there.
+async fn written_to_the_end(log: &Path, connection: &mut PgConnection) -> Vec<u8> {
+    const END: &str = "the story ends here";
+    connection.execute(AssertSqlSafe(format!("DO $$ BEGIN RAISE LOG '{END}'; END $$"))).await.unwrap();
+    for _ in 0..3_000 {
+        let written = std::fs::read(log).unwrap();
+        if String::from_utf8_lossy(&written).contains(&format!("LOG:  {END}")) {
+            return written;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the server does not write its log");
 }
 
 /// The whole way of a message, every outcome of a send, and what looks for forgotten work.
