@@ -156,6 +156,12 @@ async fn each_answer_has_its_consequence_and_says_what_to_do() {
         stage.advance(HOUR + JITTER);
         stage.until_quiet().await;
     }
+    stage
+        .until("what nobody knew of was sent once more", async || {
+            stage.advance(1);
+            stage.outbound("unknown").await.is_empty()
+        })
+        .await;
     stage.advance(24 * HOUR);
     stage.end().await;
 }
