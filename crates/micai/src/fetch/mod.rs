@@ -127,19 +127,6 @@ impl Fetcher {
         serde_json::from_slice(&body).map_err(|error| FetchError::Unusable(error.to_string()))
     }
 
-    /// Hands JSON over; the answer's body does not matter.
-    ///
-    /// # Errors
-    /// [`FetchError`].
-    pub async fn post_json(&self, url: Url, headers: &[(&str, &str)], body: &Value) -> Result<(), FetchError> {
-        self.check(&url)?;
-        let mut request = self.client.post(url).json(body);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        self.answer(request).await.map(drop)
-    }
-
     /// Whether this address may be called, as far as it tells by itself; what its name resolves to is checked on the way.
     ///
     /// # Errors
