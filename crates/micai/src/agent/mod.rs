@@ -7,6 +7,7 @@ pub mod reminders;
 pub mod tools;
 pub mod triggers;
 pub mod turn;
+mod words_file;
 
 use crate::domain::agent::{AgentId, AgentSettings};
 use crate::domain::rule::Rule;

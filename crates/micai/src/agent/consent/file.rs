@@ -5,18 +5,11 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use super::super::triggers::normalise;
+use super::super::words_file::{self, ANSWER_CHARACTERS_MAX, LANGUAGES_MAX, WORDS_MAX};
 use super::{ConsentWish, ConsentWords, Language, spelled_payload, whole};
 
 /// The most bytes of a file of consent words.
-pub const CONSENT_WORDS_FILE_BYTES_MAX: usize = 262_144;
-/// The most languages of a file.
-const LANGUAGES_MAX: usize = 100;
-/// The most words of one list.
-const WORDS_MAX: usize = 200;
-/// The most characters of a word or phrase.
-const WORD_CHARACTERS_MAX: usize = 80;
-/// The most characters of an answer: WhatsApp would take four times as many.
-const ANSWER_CHARACTERS_MAX: usize = 1_000;
+pub const CONSENT_WORDS_FILE_BYTES_MAX: usize = words_file::FILE_BYTES_MAX;
 
 /// Everything that is wrong with a file of consent words, a sentence each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,19 +52,9 @@ impl ConsentWords {
     /// # Errors
     /// [`ConsentWordsError`] with a sentence for each fault.
     pub fn parse(text: &str) -> Result<Self, ConsentWordsError> {
-        if text.len() > CONSENT_WORDS_FILE_BYTES_MAX {
-            let fault = format!("The file has {} bytes; at most {CONSENT_WORDS_FILE_BYTES_MAX} are read.", text.len());
-            return Err(ConsentWordsError(vec![fault]));
-        }
-        let file: File = toml::from_str(text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            ConsentWordsError(vec![format!("Line {line}: {}.", error.message())])
-        })?;
+        let file: File = words_file::read(text).map_err(|fault| ConsentWordsError(vec![fault]))?;
         let mut reading = Reading::default();
-        if file.languages.is_empty() || file.languages.len() > LANGUAGES_MAX {
-            reading.fault(format!("The file has {} languages; it needs 1 to {LANGUAGES_MAX}.", file.languages.len()));
-        }
+        reading.faults.extend(words_file::fault_of_count(file.languages.len()));
         for (place, table) in file.languages.iter().enumerate().take(LANGUAGES_MAX) {
             reading.language(place, table);
         }
@@ -112,18 +95,8 @@ impl Reading {
 
     fn language(&mut self, place: usize, table: &LanguageTable) {
         let code = &table.code;
-        if code.is_empty()
-            || code.len() > 16
-            || !code.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-')
-        {
-            self.fault(format!("Language {} has the code {code:?}: give a code such as `pt` or `zh-TW`.", place + 1));
-        }
-        if table.name.is_empty() || table.name.chars().count() > WORD_CHARACTERS_MAX {
-            self.fault(format!("Language {code} needs a name of 1 to {WORD_CHARACTERS_MAX} characters."));
-        }
-        if self.languages.iter().any(|known| known.code == *code) {
-            self.fault(format!("Language {code} stands twice: put its words into one table."));
-        }
+        let is_known = self.languages.iter().any(|known| known.code == *code);
+        self.faults.extend(words_file::faults_of_head(place, code, &table.name, is_known));
         for (list, words) in [("stop", &table.stop), ("start", &table.start)] {
             if words.is_empty() {
                 self.fault(format!("`{list}` of {code} is empty: nobody could say it in that language; list a word."));
@@ -190,17 +163,8 @@ impl Reading {
     /// The word as it is compared, if it can be taken.
     fn spelled(&mut self, place: &str, word: &str, spelled: Option<String>) -> Option<String> {
         let spelled = spelled.unwrap_or_default();
-        let fault = match word.chars().count() {
-            count if count > WORD_CHARACTERS_MAX => {
-                format!("has {count} characters; at most {WORD_CHARACTERS_MAX} are compared")
-            }
-            // A digit alone is an answer to a numbered question.
-            _ if !spelled.chars().any(char::is_alphabetic) => {
-                "has no letter: it would match what is no word".to_owned()
-            }
-            _ if word.contains(['?', '¿', '؟']) => "is a question, which is no wish".to_owned(),
-            _ => return Some(spelled),
-        };
+        let question = || word.contains(['?', '¿', '؟']).then(|| "is a question, which is no wish".to_owned());
+        let Some(fault) = words_file::fault_of_word(word, &spelled).or_else(question) else { return Some(spelled) };
         self.fault(format!("{place} lists {word:?}, which {fault}."));
         None
     }

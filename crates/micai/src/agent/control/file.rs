@@ -5,20 +5,13 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use super::super::triggers::normalise;
+use super::super::words_file::{self, ANSWER_CHARACTERS_MAX, LANGUAGES_MAX, WORDS_MAX};
 use super::{AGENT_PLACE, Answers, ControlLanguage, ControlWords, SwitchPhrase};
 use crate::agent::consent;
 use crate::domain::control::ControlWish;
 
 /// The most bytes of a file of control words.
-pub const CONTROL_WORDS_FILE_BYTES_MAX: usize = 262_144;
-/// The most languages of a file.
-const LANGUAGES_MAX: usize = 100;
-/// The most words of one list.
-const WORDS_MAX: usize = 200;
-/// The most characters of a word or phrase.
-const WORD_CHARACTERS_MAX: usize = 80;
-/// The most characters of an answer: WhatsApp takes 1,024 beside buttons.
-const ANSWER_CHARACTERS_MAX: usize = 1_000;
+pub const CONTROL_WORDS_FILE_BYTES_MAX: usize = words_file::FILE_BYTES_MAX;
 /// The most characters of a button's title: WhatsApp's limit.
 const BUTTON_TITLE_CHARACTERS_MAX: usize = 20;
 /// Stands for the agent's name while a phrase is normalised; nobody's keyboard has it.
@@ -93,19 +86,9 @@ impl ControlWords {
     /// # Errors
     /// [`ControlWordsError`] with a sentence for each fault.
     pub fn parse(text: &str) -> Result<Self, ControlWordsError> {
-        if text.len() > CONTROL_WORDS_FILE_BYTES_MAX {
-            let fault = format!("The file has {} bytes; at most {CONTROL_WORDS_FILE_BYTES_MAX} are read.", text.len());
-            return Err(ControlWordsError(vec![fault]));
-        }
-        let file: File = toml::from_str(text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            ControlWordsError(vec![format!("Line {line}: {}.", error.message())])
-        })?;
+        let file: File = words_file::read(text).map_err(|fault| ControlWordsError(vec![fault]))?;
         let mut reading = Reading::default();
-        if file.languages.is_empty() || file.languages.len() > LANGUAGES_MAX {
-            reading.fault(format!("The file has {} languages; it needs 1 to {LANGUAGES_MAX}.", file.languages.len()));
-        }
+        reading.faults.extend(words_file::fault_of_count(file.languages.len()));
         for (place, table) in file.languages.iter().enumerate().take(LANGUAGES_MAX) {
             reading.language(place, table);
         }
@@ -132,18 +115,8 @@ impl Reading {
 
     fn language(&mut self, place: usize, table: &LanguageTable) {
         let code = &table.code;
-        let is_code = !code.is_empty()
-            && code.len() <= 16
-            && code.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
-        if !is_code {
-            self.fault(format!("Language {} has the code {code:?}: give a code such as `pt` or `zh-TW`.", place + 1));
-        }
-        if table.name.is_empty() || table.name.chars().count() > WORD_CHARACTERS_MAX {
-            self.fault(format!("Language {code} needs a name of 1 to {WORD_CHARACTERS_MAX} characters."));
-        }
-        if self.languages.iter().any(|known| known.code == *code) {
-            self.fault(format!("Language {code} stands twice: put its words into one table."));
-        }
+        let is_known = self.languages.iter().any(|known| known.code == *code);
+        self.faults.extend(words_file::faults_of_head(place, code, &table.name, is_known));
         for (wish, words) in lists(table) {
             let is_needed = matches!(wish, ControlWish::Help | ControlWish::Human | ControlWish::Back);
             if words.is_empty() && is_needed {
@@ -313,19 +286,11 @@ fn lists(table: &LanguageTable) -> [(ControlWish, &[String]); 8] {
 
 /// What keeps a word from being taken.
 fn fault_of(word: &str, spelled: &str) -> Option<String> {
-    match word.chars().count() {
-        count if count > WORD_CHARACTERS_MAX => {
-            Some(format!("has {count} characters; at most {WORD_CHARACTERS_MAX} are compared"))
-        }
-        // A digit alone is an answer to a numbered question.
-        _ if !spelled.chars().any(char::is_alphabetic) => {
-            Some("has no letter: it would match what is no word".to_owned())
-        }
-        _ if word.contains(consent::is_question_mark) => {
-            Some("has a question mark, which is left out where words are compared".to_owned())
-        }
-        _ => None,
-    }
+    let question = || {
+        let has_mark = word.contains(consent::is_question_mark);
+        has_mark.then(|| "has a question mark, which is left out where words are compared".to_owned())
+    };
+    words_file::fault_of_word(word, spelled).or_else(question)
 }
 
 impl Answers {
