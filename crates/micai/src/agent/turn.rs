@@ -26,6 +26,7 @@ use crate::domain::question::OpenQuestion;
 use crate::domain::rule::REPLY_CHARACTERS_MAX;
 use crate::domain::turn::{Claim, Decision, Effect, MessageTrace, TurnTrace};
 use crate::ids::InboundId;
+use steering::Steered;
 
 pub use super::answer::FALLBACK_REPLY;
 
@@ -241,7 +242,8 @@ async fn judge(
         let ignores_opt_out = verdict.decision == Decision::OptOut;
         return Judged { decision: verdict.decision, reply, effects: verdict.effects, ignores_opt_out };
     }
-    if let Some(judged) = steering::steered(input, message, &normalised, course) {
+    let steered = steering::steered(input, message, &normalised, course);
+    if let Steered::Judged(judged) = steered {
         return judged;
     }
     if course.standing.opted_out {
@@ -252,7 +254,7 @@ async fn judge(
     }
     // A tap on a button of ours, the answer to a question of ours and a control word are for us, and a schedule speaks to the
     // agent: they need no invocation.
-    let wants_reminders = steering::asks_for_reminders(input, message, &normalised);
+    let wants_reminders = matches!(steered, Steered::WantsReminders);
     let is_invoked = wants_reminders
         || matches!(message.nature, MessageNature::Tap | MessageNature::Schedule)
         || input.gate.check(&normalised) != GateOutcome::Blocked;

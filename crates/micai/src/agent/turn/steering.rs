@@ -37,22 +37,36 @@ pub(super) fn heard<'a>(
     })
 }
 
-/// What becomes of a message that is a control word; `None` for all others.
+/// What a control word comes to.
+pub(super) enum Steered {
+    /// The message is dealt with.
+    Judged(Judged),
+    /// The person asks for the reminders that the agent may list: its tool answers.
+    WantsReminders,
+    /// It is no control word, or not here.
+    No,
+}
+
+/// What becomes of a message that may be a control word.
 pub(super) fn steered(
     input: &TurnInput<'_>,
     message: &PendingMessage,
     normalised: &str,
     course: &mut Course,
-) -> Option<Judged> {
-    let heard = heard(input.control, input.gate, message, normalised)?;
+) -> Steered {
+    let Some(heard) = heard(input.control, input.gate, message, normalised) else { return Steered::No };
     let is_the_agents = course.mode.at(input.now) == ConversationMode::Bot && !course.standing.opted_out;
     if is_the_agents && !heard.is_tap_of_ours && has_own_rule(input.agent, input.gate, message, normalised) {
-        return None;
+        return Steered::No;
     }
-    let verdict = control::judge(&heard, message, &scene(input, course))?;
+    if heard.wish == ControlWish::Reminders {
+        let may_list = input.agent.settings.may_use(ToolName::ListReminders);
+        return if may_list { Steered::WantsReminders } else { Steered::No };
+    }
+    let Some(verdict) = control::judge(&heard, message, &scene(input, course)) else { return Steered::No };
     let late = super::lateness(input, message);
     if late == Lateness::TooLate && heard.wish != ControlWish::Human {
-        return Some(Judged::silent(Decision::Stale));
+        return Steered::Judged(Judged::silent(Decision::Stale));
     }
     let Verdict { reply, ignores_opt_out, effects, ends_turn } = verdict;
     for effect in &effects {
@@ -63,15 +77,7 @@ pub(super) fn steered(
     course.is_over |= ends_turn;
     let decision = Decision::Control { wish: heard.wish };
     let reply = reply.filter(|_| late != Lateness::TooLate);
-    Some(Judged { decision, reply: late.apologise(reply), effects, ignores_opt_out })
-}
-
-/// Whether the person asks, with a control word alone, for the reminders that an agent may list.
-pub(super) fn asks_for_reminders(input: &TurnInput<'_>, message: &PendingMessage, normalised: &str) -> bool {
-    input.agent.settings.may_use(ToolName::ListReminders)
-        && heard(input.control, input.gate, message, normalised)
-            .is_some_and(|heard| heard.wish == ControlWish::Reminders)
-        && !has_own_rule(input.agent, input.gate, message, normalised)
+    Steered::Judged(Judged { decision, reply: late.apologise(reply), effects, ignores_opt_out })
 }
 
 /// The agent answers again where the time of somebody else is over: what writes that down.
