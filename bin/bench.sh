@@ -200,6 +200,37 @@ wait_until_drained() {
   return 1
 }
 
+wait_until_answered() {
+  local deadline=$(($(milliseconds) + $1 * 1000)) answer
+  while [ "$(milliseconds)" -lt "$deadline" ]; do
+    answer=$(curl --silent --max-time 5 "http://127.0.0.1:$api_port/health/ready" || true)
+    [[ "$answer" == *'"oldest_pending_age_seconds":null'* ]] && return
+    sleep 0.2
+  done
+  return 1
+}
+
+admin() { # METHOD PATH [BODY]
+  curl --silent --show-error --fail --max-time 10 --output /dev/null --request "$1" "http://127.0.0.1:$api_port/admin/$2" \
+    --header 'x-admin-key: bench-admin-key' --header 'content-type: application/json' ${3:+--data "$3"}
+}
+
+# hold_sends BUDGETS: nothing is sent for now, and what is to go keeps its place in line: so does a pause that ends within
+# fifteen minutes. Beside it pauses that concern nobody here, and where BUDGETS is yes, two that every send counts against.
+hold_sends() {
+  local until country
+  until=$(($(date +%s) + 840))
+  until=$(date -u -d "@$until" +%Y-%m-%dT%H:%M:%SZ 2>/dev/null || date -u -r "$until" +%Y-%m-%dT%H:%M:%SZ)
+  admin POST pauses '{"scope": "account", "reason": "bench", "until": "'"$until"'"}'
+  for country in AQ BV HM; do
+    admin POST pauses '{"scope": "country", "subject": "'"$country"'", "reason": "bench"}'
+  done
+  admin POST pauses '{"scope": "template", "subject": "reminder", "reason": "bench"}'
+  [ "$1" = yes ] || return 0
+  admin PUT budgets/all '{"scope": "installation", "period": "month", "limit_micros": 1000000000000}'
+  admin PUT budgets/each '{"scope": "contact", "period": "day", "limit_micros": 1000000000000}'
+}
+
 # --- Figures ---
 
 # put BACKEND KEY LABEL NUMBER UNIT [TARGET]: one figure. Rows are printed in the order in which keys come first.

@@ -38,6 +38,7 @@ pub(crate) fn router(simulator: Simulator) -> Router {
         .route("/sim/webhooks", get(webhooks))
         .route("/sim/webhooks/raw", post(raw_webhook))
         .route("/sim/requests", get(requests))
+        .route("/sim/accepted", get(accepted))
         .route("/sim/phones", get(phones).post(add_phone))
         .route("/sim/phones/{id}", delete(remove_phone))
         .route("/sim/phones/{id}/chat", get(chat))
@@ -126,6 +127,10 @@ async fn webhooks(State(simulator): State<Simulator>, Query(query): QueryMap) ->
 
 async fn requests(State(simulator): State<Simulator>, Query(query): QueryMap) -> Answer {
     Ok(Json(json!({ "requests": simulator.newest_requests(limit(&query)) })))
+}
+
+async fn accepted(State(simulator): State<Simulator>) -> Answer {
+    shown(simulator.accepted())
 }
 
 #[derive(Deserialize)]

@@ -12,8 +12,8 @@ use crate::config::{SimulatorConfig, StartError};
 use crate::deliver::{self, Handshake, signature};
 use crate::shared::Shared;
 use crate::view::{
-    Author, BubbleView, ClockMove, ClockView, ControlError, DeliveryView, FaultSpec, GraphRequestView, InboundKind,
-    InboundSpec, PhoneSpec, PhoneView, SimEvent, StateView, TemplateView,
+    AcceptedView, Author, BubbleView, ClockMove, ClockView, ControlError, DeliveryView, FaultSpec, GraphRequestView,
+    InboundKind, InboundSpec, PhoneSpec, PhoneView, SimEvent, StateView, TemplateView,
 };
 use crate::world::World;
 use crate::world::log::Signing;
@@ -346,6 +346,11 @@ impl Simulator {
     /// The body is too large.
     pub fn send_raw_json(&self, body: &Value, signing: Signing) -> Result<u64, ControlError> {
         self.send_raw(escaped(body), signing)
+    }
+
+    /// How many messages of the business were accepted, and when.
+    pub fn accepted(&self) -> AcceptedView {
+        self.shared.act(|world| world.accepted)
     }
 
     /// Every call that the Graph API received, oldest first.

@@ -6,7 +6,7 @@ mod logs;
 
 pub use faults::{FaultKind, FaultOn, FaultSpec};
 pub use inbound::{InboundKind, InboundSpec};
-pub use logs::{DeliveryState, DeliveryView, GraphRequestView};
+pub use logs::{AcceptedView, DeliveryState, DeliveryView, GraphRequestView};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

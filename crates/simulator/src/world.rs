@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::config::SimulatorConfig;
 use crate::faults::Faults;
 use crate::ids::Ids;
-use crate::view::{BubbleStatus, ControlError, SimEvent};
+use crate::view::{AcceptedView, BubbleStatus, ControlError, SimEvent};
 use crate::world::bubble::Bubble;
 use crate::world::log::{Deliveries, Requests};
 use crate::world::media::MediaStore;
@@ -90,6 +90,7 @@ pub(crate) struct World {
     statuses_waiting: Vec<StatusItem>,
     pub(crate) number_pace: pace::NumberPace,
     pub(crate) allowance: Allowance,
+    pub(crate) accepted: AcceptedView,
     pub(crate) effects: Effects,
 }
 
@@ -117,6 +118,7 @@ impl World {
             statuses_waiting: Vec::new(),
             number_pace: pace::NumberPace::default(),
             allowance: Allowance::default(),
+            accepted: AcceptedView::default(),
             effects: Effects::default(),
         }
     }

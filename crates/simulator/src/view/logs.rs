@@ -32,6 +32,17 @@ pub struct GraphRequestView {
     pub fault: Option<FaultKind>,
 }
 
+/// The messages of the business that were accepted, whatever the caller was told: how many, and how quickly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedView {
+    /// How many since the start or the last reset.
+    pub count: u64,
+    /// When the first one was, Unix milliseconds of the simulator's clock.
+    pub first_at_milliseconds: Option<i64>,
+    /// When the last one was.
+    pub last_at_milliseconds: Option<i64>,
+}
+
 /// Where a webhook stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

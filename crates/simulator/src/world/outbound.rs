@@ -116,6 +116,9 @@ impl World {
     /// Takes the message on: bubble, price, and the first step of its way. Gives its id.
     pub(crate) fn accept(&mut self, outgoing: Outgoing) -> String {
         let wamid = self.ids.wamid();
+        self.accepted.count += 1;
+        self.accepted.first_at_milliseconds.get_or_insert(self.now_milliseconds);
+        self.accepted.last_at_milliseconds = Some(self.now_milliseconds);
         let phone_id = self.phone_id_of(&outgoing.address).unwrap_or_default();
         let failure = self.coming_failure(&phone_id, &outgoing);
         let price = failure.is_none().then(|| self.price(&phone_id, &outgoing));

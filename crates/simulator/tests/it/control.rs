@@ -99,7 +99,13 @@ async fn state_shows_the_whole_and_reset_forgets_it() {
     let (_, log) = bench.sim("GET", "webhooks?limit=1", &Value::Null).await;
     assert_eq!((&log["webhooks"][0]["state"], log["webhooks"].as_array().unwrap().len()), (&json!("acknowledged"), 1));
     assert_eq!(bench.sim("GET", "requests", &Value::Null).await.1["requests"][0]["accepted"], true);
+    let (_, accepted) = bench.sim("GET", "accepted", &Value::Null).await;
+    assert_eq!(
+        (&accepted["count"], &accepted["first_at_milliseconds"]),
+        (&json!(1), &accepted["last_at_milliseconds"])
+    );
     assert_eq!(bench.sim("POST", "reset", &Value::Null).await.0, 200);
+    assert_eq!(bench.sim("GET", "accepted", &Value::Null).await.1["count"], 0);
     let after = bench.simulator.state();
     assert!(after.phones.is_empty() && after.clock.ahead_seconds == 0 && after.webhook_url.is_some());
     assert!(bench.simulator.graph_requests().is_empty());
