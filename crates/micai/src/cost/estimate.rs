@@ -8,6 +8,9 @@ use crate::domain::contact::{Address, Person};
 use crate::domain::outbound::Price;
 use crate::domain::spend::{Charge, UNKNOWN_COUNTRY};
 
+/// WhatsApp's word for what is sent inside a free entry point.
+const FREE_ENTRY_CATEGORY: &str = "referral_conversion";
+
 /// What an estimate depends on beside country and category.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Circumstances {
@@ -136,7 +139,11 @@ impl PriceTable {
             Some(kind) => kind.starts_with("free"),
             None => price.billable == Some(false),
         };
-        let word = price.category.as_deref().unwrap_or("unknown");
+        let word = match price.kind.as_deref() {
+            // Under a word of its own, whatever the message is: the month's free service messages are counted by theirs.
+            Some("free_entry_point") => FREE_ENTRY_CATEGORY,
+            _ => price.category.as_deref().unwrap_or("unknown"),
+        };
         let rate = Category::parse(word).map_or_else(|| rates.dearest(), |category| rates.of(category));
         Charge {
             country,

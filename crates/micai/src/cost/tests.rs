@@ -106,6 +106,7 @@ fn the_type_of_a_status_decides_what_it_costs() {
         (Some("regular"), None, Some("group_utility"), 6_800, false),
         (Some("free_customer_service"), Some(true), Some("service"), 0, true),
         (Some("free_entry_point"), None, Some("marketing"), 0, true),
+        (Some("free_entry_point"), None, Some("service"), 0, true),
         (None, Some(false), Some("service"), 0, true),
         (None, Some(true), Some("service"), 6_800, false),
         (Some("something_new"), None, Some("service"), 6_800, false),
@@ -121,6 +122,8 @@ fn the_type_of_a_status_decides_what_it_costs() {
         };
         let charge = table().charge(&person, &price);
         assert_eq!((charge.micros, charge.is_free, charge.country.as_str()), (micros, is_free, "BR"), "{price:?}");
+        let counts_as_entry = charge.category == "referral_conversion";
+        assert_eq!(counts_as_entry, kind == Some("free_entry_point"), "{price:?}");
     }
     let person = Person { phone: Some("77011234567".to_owned()), bsuid: Some("RU.1".to_owned()), ..Person::default() };
     let price = Price { billable: None, model: None, kind: None, category: None, charge: None };

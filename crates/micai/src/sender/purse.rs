@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
-use crate::cost::{Basis, Category, Circumstances, PriceTable, SERVICE_PRICED_SINCE_SECONDS};
+use crate::cost::{Basis, Category, Circumstances, PriceTable};
 use crate::domain::budget::{Allowance, Budget, BudgetClaim, BudgetPeriod, Reservation, SpendRequest, Spender, span};
 use crate::domain::outbound::{MessageBody, SendCandidate, SendError};
 use crate::domain::template::TemplateCategory;
@@ -50,7 +50,6 @@ impl Purse {
             category,
             Circumstances {
                 at: now,
-                // Likely, and only the status will tell: money is put aside all the same.
                 inside_free_entry_point: candidate.free_entry.is_free(now),
                 free_allowance_left: self.prices.free_service_messages() - used,
             },
@@ -60,14 +59,16 @@ impl Purse {
         if claims.is_empty() {
             return Ok(None);
         }
-        let is_allowed_free = category == Category::Service && now.as_second() >= SERVICE_PRICED_SINCE_SECONDS;
+        // Free whatever is left of the month: such a message uses up none of its free ones. If WhatsApp sees it otherwise, what
+        // its status says is spent all the same.
+        let is_free = matches!(estimate.basis, Basis::FreeService | Basis::FreeEntryPoint);
         let request = SpendRequest {
             conversation_id: candidate.conversation_id,
             outbound_id: candidate.id,
             phone_number_id: candidate.phone_number_id.clone(),
-            micros: if estimate.basis == Basis::FreeService { 0 } else { estimate.billed_micros },
+            micros: if is_free { 0 } else { estimate.billed_micros },
             currency: estimate.currency,
-            allowance: is_allowed_free.then(|| Allowance {
+            allowance: (category == Category::Service && !is_free).then(|| Allowance {
                 span: span(BudgetPeriod::Month, &TimeZone::UTC, now),
                 messages_max: self.prices.free_service_messages(),
                 used,

@@ -173,7 +173,8 @@ impl ReservationRow {
     fn spent(&self) -> i64 {
         let charge = self.charged_by.and(self.price.as_ref()).and_then(|price| price.0.charge.as_ref());
         match charge {
-            Some(charge) if self.budget_id == ALLOWANCE => i64::from(charge.is_free),
+            // What was free for another reason has not used up any of them.
+            Some(charge) if self.budget_id == ALLOWANCE => i64::from(charge.is_free && charge.category == "service"),
             Some(charge) => charge.micros,
             None => 0,
         }

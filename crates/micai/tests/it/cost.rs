@@ -17,7 +17,7 @@ use micai::ids::Ids;
 use micai::store::{Location, ReservationCursor, SpendGroup, SpendView, Store};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use simulator::{FaultKind, FaultOn, FaultSpec, PhoneKind, SimulatorConfig};
+use simulator::{FaultKind, FaultOn, FaultSpec, InboundKind, InboundSpec, PhoneKind, SimulatorConfig};
 
 use crate::harness::{ADMIN_KEY, Stage};
 use crate::postgres::Postgres;
@@ -464,6 +464,56 @@ async fn a_failed_send_gives_its_money_back_and_each_contact_has_its_own() {
     stage
         .until("it is held no longer for the budget", async || {
             stage.outbound("held").await.iter().all(|held| held["error"]["reason"] != "budget_exceeded")
+        })
+        .await;
+    stage.end().await;
+}
+
+/// Says something, and waits until everything is at rest.
+async fn say(stage: &Stage, phone: &str, text: &str, referral: Option<Value>) {
+    let text = InboundKind::Text { text: text.to_owned() };
+    stage.simulator.post(phone, InboundSpec { referral, ..InboundSpec::from(text) }).unwrap();
+    stage.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_through_an_advertisement_costs_nothing_for_three_days_from_the_first_answer() {
+    let (stage, _prices) = stage().await;
+    // Less than a message costs: whatever money had to be put aside for would be held.
+    save_budget(&stage, "tiny", json!({ "scope": "contact", "period": "month", "limit_micros": 5_000 })).await;
+    let ana = stage.phone("Ana", PhoneKind::Phone);
+    let ad = json!({ "source_type": "ad", "source_id": "120210000000000000", "source_url": "https://fb.me/x" });
+    say(&stage, &ana, "hello", Some(ad)).await;
+    delivered(&stage, 1).await;
+    // A minute before the end of it, in a window that her message opens anew.
+    stage.advance(72 * 3_600 - 60);
+    say(&stage, &ana, "and now?", None).await;
+    delivered(&stage, 2).await;
+    let day = |days: i64| (stage.now() + SignedDuration::from_hours(24 * days)).to_string()[..10].to_owned();
+    let spend = stage.get(&format!("/admin/spend?group_by=category&from={}&to={}", day(-4), day(1))).await;
+    assert_eq!(
+        spend["groups"],
+        json!([{ "group": "referral_conversion", "currency": "USD", "messages": 2, "billed": 0, "free": 2,
+                 "estimated_micros": 0, "settled_micros": 0 }])
+    );
+    assert_eq!(spend["free_allowance"], json!([]), "none of the month's free messages is used up");
+    let budget = async || {
+        let budget = stage.get("/admin/budgets/tiny").await;
+        (budget["reserved_micros"].clone(), budget["spent_micros"].clone())
+    };
+    assert_eq!(budget().await, (json!(0), json!(0)));
+
+    stage.advance(60);
+    say(&stage, &ana, "over?", None).await;
+    let held = stage.outbound("held").await;
+    assert_eq!((held.len(), &held[0]["error"]["reason"]), (1, &json!("budget_exceeded")), "it costs again: {held:?}");
+    save_budget(&stage, "tiny", json!({ "scope": "contact", "period": "month", "limit_micros": 10_000 })).await;
+    stage.advance(2);
+    delivered(&stage, 3).await;
+    stage
+        .until("it is spent", async || {
+            stage.advance(2);
+            budget().await == (json!(0), json!(10_000))
         })
         .await;
     stage.end().await;
