@@ -251,6 +251,23 @@ impl ExceededBudget {
         };
         SendError { code: None, reason: "budget_exceeded".to_owned(), detail }
     }
+
+    /// That messages are held, in words for the operator: what happens by itself, and what lets them go now. `name` is the budget's,
+    /// with whom it is counted for.
+    pub fn notice(&self, name: &str) -> String {
+        let Self { budget_id, ends_at, currency, .. } = self;
+        match &self.priced_in {
+            Some(_) => format!("Messages are held. {}", self.error().detail),
+            None => format!(
+                "The budget \"{name}\" is spent: {} of {} {currency} is left until {ends_at}, and the next message may cost \
+                 {}. What it concerns is held, and goes out by itself when the budget begins anew or money comes back, as \
+                 long as the 24-hour window is open. To let it go now, raise the budget: PUT /admin/budgets/{budget_id}.",
+                money(self.limit_micros.saturating_sub(self.used_micros).max(0)),
+                money(self.limit_micros),
+                money(self.micros),
+            ),
+        }
+    }
 }
 
 /// An amount of millionths for people, such as 12.5 or 0.0034.

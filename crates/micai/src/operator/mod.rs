@@ -14,7 +14,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::clock::SharedClock;
-use crate::domain::notice::{DueNotice, NOTICE_ATTEMPTS_MAX, NoticeKind};
+use crate::domain::notice::{DueNotice, NOTICE_ATTEMPTS_MAX, NoticeKind, NoticeSubject};
 use crate::domain::outbound::SendError;
 use crate::store::{Store, StoreError};
 
@@ -77,29 +77,13 @@ struct Body<'a> {
     id: Uuid,
     kind: NoticeKind,
     raised_at: Timestamp,
-    conversation_id: Uuid,
-    contact_id: Uuid,
-    phone_number_id: &'a str,
-    agent_id: &'a str,
-    name: Option<&'a str>,
-    address: Option<&'a str>,
-    mode_until: Option<Timestamp>,
+    #[serde(flatten)]
+    about: &'a NoticeSubject,
 }
 
 impl<'a> Body<'a> {
     fn of(notice: &'a DueNotice) -> Self {
-        Self {
-            id: notice.id,
-            kind: notice.kind,
-            raised_at: notice.raised_at,
-            conversation_id: notice.conversation_id,
-            contact_id: notice.contact_id,
-            phone_number_id: &notice.phone_number_id,
-            agent_id: &notice.agent_id,
-            name: notice.name.as_deref(),
-            address: notice.address.as_deref(),
-            mode_until: notice.mode_until,
-        }
+        Self { id: notice.id, kind: notice.kind, raised_at: notice.raised_at, about: &notice.about }
     }
 }
 
@@ -134,6 +118,7 @@ async fn round(
     clock: &SharedClock,
     dice: &mut impl Rng,
 ) -> Result<i64, StoreError> {
+    store.note_alerts().await?;
     let due = store.claim_notices(NOTICES_PER_ROUND, CLAIM_SECONDS).await?;
     let count = i64::try_from(due.len()).unwrap_or(i64::MAX);
     for notice in due {

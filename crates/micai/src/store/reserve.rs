@@ -267,12 +267,13 @@ fn warning(claim: &BudgetClaim, counter: &mut Counter) -> Option<NewAlert> {
         return None;
     }
     let sentence = format!(
-        "{} of {} {currency} of the budget \"{}\" are spent or put aside until {}. When nothing is left, messages are held \
-         until then: raise the budget if they should go out.",
+        "{} of {} {currency} of the budget \"{}\" are spent or put aside, and it lasts until {}. When nothing is left, \
+         messages are held until then. If they should go out, raise it: PUT /admin/budgets/{}.",
         money(used),
         money(limit),
         alert_subject(&claim.budget_id, &claim.subject),
         counter.ends_at,
+        claim.budget_id,
     );
     let evidence =
         json!({ "used_micros": used, "limit_micros": limit, "currency": currency, "ends_at": counter.ends_at });
@@ -288,8 +289,8 @@ fn exceeded_alert(exceeded: &ExceededBudget) -> NewAlert {
         "currency": exceeded.currency,
         "ends_at": exceeded.ends_at,
     });
-    let sentence = format!("Messages are held. {}", exceeded.error().detail);
     let subject = alert_subject(&exceeded.budget_id, &exceeded.subject);
+    let sentence = exceeded.notice(&subject);
     NewAlert::new(AlertKind::BudgetExceeded, Severity::Critical, &subject, &sentence, evidence)
 }
 

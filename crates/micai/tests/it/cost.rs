@@ -390,6 +390,36 @@ async fn delivered(stage: &Stage, count: usize) {
     stage.until(&format!("{count} are delivered"), async || stage.outbound("delivered").await.len() == count).await;
 }
 
+/// The words of both alerts, which say what happens, until when, and what to do.
+async fn what_the_operator_reads_of_a_budget(stage: &Stage) {
+    let month = span(BudgetPeriod::Month, &jiff::tz::TimeZone::UTC, stage.now());
+    let until = month.ends_at.to_string();
+    let alerts = stage.get("/admin/alerts").await;
+    for (kind, severity, words) in [
+        (
+            "budget_exceeded",
+            "critical",
+            format!(
+                "The budget \"november\" is spent: 0 of 0.03 USD is left until {until}, and the next message may cost 0.01. \
+                 What it concerns is held, and goes out by itself when the budget begins anew or money comes back, as long as \
+                 the 24-hour window is open. To let it go now, raise the budget: PUT /admin/budgets/november."
+            ),
+        ),
+        (
+            "budget_warning",
+            "warning",
+            format!(
+                "0.03 of 0.03 USD of the budget \"november\" are spent or put aside, and it lasts until {until}. When nothing \
+                 is left, messages are held until then. If they should go out, raise it: PUT /admin/budgets/november."
+            ),
+        ),
+    ] {
+        let alert = alerts["items"].as_array().unwrap().iter().find(|one| one["kind"] == kind).unwrap();
+        let read = (&alert["subject"], &alert["severity"], &alert["sentence"]);
+        assert_eq!(read, (&json!("november"), &json!(severity), &json!(words)));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spent_budget_holds_what_comes_until_it_is_raised() {
     let (stage, _prices) = stage().await;
@@ -406,6 +436,7 @@ async fn a_spent_budget_holds_what_comes_until_it_is_raised() {
     let alerts: Vec<_> = alerts["items"].as_array().unwrap().iter().map(|one| (&one["kind"], &one["times"])).collect();
     assert_eq!(alerts.len(), 2, "{alerts:?}");
     assert!(alerts.iter().all(|(_, times)| **times == 1), "{alerts:?}");
+    what_the_operator_reads_of_a_budget(&stage).await;
 
     // What has gone out is spent now, not only put aside.
     stage.advance(2);

@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode as Answer};
 use jiff::SignedDuration;
 use micai::clock::Clock as _;
+use micai::domain::alert::{AlertKind, NewAlert, Severity};
 use micai::domain::audit::Actor;
 use micai::domain::conversation::{ConversationMode, ModeChange, ModeSetter};
 use micai::domain::notice::NoticeKind;
@@ -122,6 +123,39 @@ async fn a_desk_that_never_answers_ends_in_an_alert() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_desk_is_told_of_alerts_once_and_not_of_hand_overs_twice() {
+    let (desk, address) = Desk::open(0).await;
+    let stage = stage_with(address).await;
+    let phone = stage.phone("Ana", PhoneKind::Phone);
+    let alert = NewAlert::new(AlertKind::BudgetExceeded, Severity::Critical, "all", "It is spent.", json!({}));
+    assert!(stage.app().store().raise_alert(&alert).await.unwrap());
+    assert!(!stage.app().store().raise_alert(&alert).await.unwrap(), "counted");
+    stage.answers(&phone, "human").await;
+    stage
+        .until("the desk has heard of both", async || {
+            stage.advance(2);
+            desk.told().len() >= 2
+        })
+        .await;
+    stage.advance(600);
+    stage.settle().await;
+    let told = desk.told();
+    let mut kinds: Vec<_> = told.iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["alert_raised", "handover_requested"], "{told:?}");
+    let alerts = stage.get("/admin/alerts").await;
+    let open = alerts["items"].as_array().unwrap().iter().find(|one| one["kind"] == "budget_exceeded").unwrap();
+    let heard = told.iter().find(|one| one["kind"] == "alert_raised").unwrap();
+    assert_eq!(
+        *heard,
+        json!({ "id": open["id"], "kind": "alert_raised", "raised_at": open["raised_at"],
+                "alert": { "kind": "budget_exceeded", "subject": "all", "severity": "critical",
+                           "sentence": "It is spent." } })
+    );
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_desk_an_alert_says_so_and_the_person_is_told_the_truth() {
     let stage = Stage::open().await;
     let phone = stage.phone("Ana", PhoneKind::PhoneAndBsuid);
@@ -215,7 +249,8 @@ async fn a_turn_counts_once(world: &World) {
     assert!(matches!(world.store.finish(turn.clone()).await.unwrap(), FinishOutcome::Finished { .. }));
     assert_eq!(world.store.finish(turn).await.unwrap(), FinishOutcome::Fenced);
     let due = world.store.claim_notices(10, 60).await.unwrap();
-    assert_eq!(due.iter().map(|one| (one.conversation_id, one.attempts)).collect::<Vec<_>>(), [(conversation.0, 1)]);
+    let told = due.iter().map(|one| (one.conversation_id(), one.attempts)).collect::<Vec<_>>();
+    assert_eq!(told, [(Some(conversation.0), 1)]);
     assert!(world.store.claim_notices(10, 60).await.unwrap().is_empty(), "claimed");
     world.clock.advance(SignedDuration::from_secs(60));
     assert_eq!(world.store.claim_notices(10, 60).await.unwrap()[0].attempts, 2, "whoever had it has died");
