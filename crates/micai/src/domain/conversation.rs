@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::outbound::SendError;
+
 /// Who speaks for the business in a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -101,6 +103,18 @@ impl ModeChange {
     pub fn state(self) -> ModeState {
         ModeState { mode: self.to, until: self.until, set_by: Some(self.by) }
     }
+}
+
+/// Why what the agent had said does not go out any more once an operator has put the conversation into that mode.
+#[must_use]
+pub fn silenced_error(mode: ConversationMode) -> SendError {
+    let what = match mode {
+        ConversationMode::Paused => "An operator paused the conversation",
+        ConversationMode::Human | ConversationMode::Bot => "A person took the conversation over",
+    };
+    let detail =
+        format!("{what} before this was sent. Nothing is wrong; if it is still to be said, send it as a message.");
+    SendError { code: None, reason: "handed_over".to_owned(), detail }
 }
 
 /// How conversations are handed to people in an installation.

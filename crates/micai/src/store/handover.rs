@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::db::{Ts, Tx, on, row};
@@ -10,7 +11,7 @@ use super::{Store, alerts, audit, erasures, notices};
 use crate::domain::agent::AgentId;
 use crate::domain::alert::{AlertKind, NewAlert, Severity};
 use crate::domain::audit::{Actor, AuditAction, AuditEntry};
-use crate::domain::conversation::{ConversationMode, ModeChange, ModeSetter, ModeState};
+use crate::domain::conversation::{ConversationMode, ModeChange, ModeSetter, ModeState, silenced_error};
 use crate::domain::turn::{Effect, FinishedTurn};
 use crate::ids::{ContactId, ConversationId, Ids};
 
@@ -40,8 +41,9 @@ pub(super) async fn apply_turn(tx: &mut Tx, ids: &Ids, turn: &FinishedTurn) -> R
 }
 
 impl Store {
-    /// Lets somebody else speak in a conversation from now on. A turn that is under way counts for nothing, so that the agent says
-    /// nothing after a person has taken over; what it was about has its turn again. `false` when there is no such conversation.
+    /// Lets somebody else speak in a conversation from now on. A turn that is under way counts for nothing, and what the agent has
+    /// said that has not gone out yet is cancelled, so that it says nothing after a person has taken over; what the turn was about
+    /// has its turn again. `false` when there is no such conversation.
     pub async fn set_mode(&self, id: ConversationId, set: SetMode<'_>, actor: &Actor) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
@@ -66,15 +68,41 @@ impl Store {
             .execute(connection)
             .await?;
         });
+        let silenced = match set.mode {
+            ConversationMode::Bot => 0,
+            ConversationMode::Human | ConversationMode::Paused => silence(&mut tx, id, set.mode, now).await?,
+        };
         alerts::clear(&mut tx, AlertKind::HandoverRequested, &id.to_string(), now).await?;
         let stands = |state: ModeState| json!({ "mode": state.mode, "until": state.until, "set_by": state.set_by });
         let mut after = stands(change.state());
         after["reason"] = set.reason.into();
+        after["cancelled_replies"] = silenced.into();
         let entry = AuditEntry::new(AuditAction::ConversationModeSet, id, Some(stands(before)), Some(after));
         audit::record(&mut tx, &self.ids, actor, entry, now).await?;
         tx.commit().await?;
         Ok(true)
     }
+}
+
+/// Cancels what turns have said and no call has begun for; gives how much that is. Left alone: what schedules and people say, what
+/// may have gone out already, and the confirmation of a STOP, which the person is owed whoever speaks.
+async fn silence(tx: &mut Tx, id: ConversationId, mode: ConversationMode, now: Timestamp) -> Result<u64, StoreError> {
+    let error = silenced_error(mode);
+    let cancelled = on!(tx, |connection, D| {
+        sqlx::query(
+            // The first list of states is the partial index's own condition, word for word.
+            "UPDATE outbound_messages SET state = 'cancelled', error = $1, not_before = NULL, updated_at = $2
+             WHERE state IN ('queued', 'sending', 'unknown', 'held') AND state IN ('queued', 'held')
+               AND conversation_id = $3 AND turn_id IS NOT NULL AND NOT ignores_opt_out",
+        )
+        .bind(Json(&error))
+        .bind(Ts(now))
+        .bind(id.0)
+        .execute(connection)
+        .await?
+        .rows_affected()
+    });
+    Ok(cancelled)
 }
 
 /// A person in charge has written: they are in charge for so long again.

@@ -43,7 +43,8 @@ pub struct ModeBody {
 }
 
 /// Says who speaks in a conversation. What comes in meanwhile is kept and stays to be read. A turn that is under way is dropped,
-/// so the agent says nothing more once this has answered, except for what it had already queued.
+/// and with `human` and `paused` what the agent had said and was not being sent yet is cancelled (`handed_over`): the agent says
+/// nothing more once this has answered.
 #[utoipa::path(
     post,
     path = "/conversations/{id}/mode",
@@ -81,6 +82,8 @@ pub async fn set_mode(
     tracing::info!(conversation_id = %id, mode = body.mode.as_str(), "conversation mode set");
     // What a dropped turn was about has its turn again.
     state.queue.announce(Topic::Turn, &[conversation]);
+    // What waited behind a reply that is cancelled.
+    state.queue.announce(Topic::Send, &[conversation]);
     state.store.conversation(conversation).await?.map(Json).ok_or_else(no_such_conversation)
 }
 

@@ -238,6 +238,45 @@ async fn an_operator_takes_over_and_gives_back() {
     stage.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_agent_had_queued_is_not_said_after_a_person_has_taken_over() {
+    let stage = Stage::open().await;
+    let (ana, cy) = (stage.phone("Ana", PhoneKind::Phone), stage.phone("Cy", PhoneKind::Phone));
+    let until = stage.now() + SignedDuration::from_secs(600);
+    let pause = json!({ "scope": "account", "reason": "a moment", "until": until });
+    stage.admin(Method::POST, "/admin/pauses", Some(pause)).await;
+    let mut conversations = Vec::new();
+    for (phone, text) in [(&ana, "hello"), (&cy, "STOP")] {
+        stage.simulator.say(phone, text).unwrap();
+        let already = conversations.len();
+        stage.until("the answer waits", async || stage.outbound("queued").await.len() > already).await;
+        conversations.push(stage.outbound("queued").await[0]["conversation_id"].as_str().unwrap().to_owned());
+    }
+    for id in &conversations {
+        let human = json!({ "mode": "human" });
+        stage.admin(Method::POST, &format!("/admin/conversations/{id}/mode"), Some(human)).await;
+    }
+    let cancelled = stage.outbound("cancelled").await;
+    assert_eq!((cancelled.len(), &cancelled[0]["conversation_id"]), (1, &json!(conversations[0])), "{cancelled:?}");
+    assert_eq!(cancelled[0]["error"]["reason"], "handed_over");
+    assert!(cancelled[0]["error"]["detail"].as_str().unwrap().starts_with("A person took the conversation over"));
+    let log = stage.get("/admin/audit?action=conversation_mode_set").await;
+    let counted: Vec<_> =
+        log["items"].as_array().unwrap().iter().map(|one| &one["after"]["cancelled_replies"]).collect();
+    assert_eq!(counted, [&json!(0), &json!(1)], "the youngest first: the confirmation of a STOP is owed");
+
+    let say = json!({ "text": "Bo here.", "idempotency_key": Uuid::from_u128(9) });
+    stage.admin(Method::POST, &format!("/admin/conversations/{}/messages", conversations[0]), Some(say)).await;
+    stage.advance(601);
+    stage.settle().await;
+    assert_eq!(stage.heard(&ana), ["Bo here."]);
+    assert!(stage.heard(&cy)[0].contains("START"), "{:?}", stage.heard(&cy));
+    let bot = json!({ "mode": "bot" });
+    stage.admin(Method::POST, &format!("/admin/conversations/{}/mode", conversations[0]), Some(bot)).await;
+    assert_eq!(stage.answers(&ana, "hello again").await.len(), 1, "and nothing of what was cancelled");
+    stage.end().await;
+}
+
 /// A turn that is repeated, or that somebody has overtaken, tells nobody anything.
 async fn a_turn_counts_once(world: &World) {
     let conversation = world.say("h-1", "15550001", "human").await;
