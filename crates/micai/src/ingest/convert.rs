@@ -274,7 +274,8 @@ fn manner(message: &InboundMessage) -> Manner {
         Content::Reaction { .. } | Content::System(_) | Content::RequestWelcome | Content::Unknown { .. } => {
             manner(MessageNature::Words, Noted, false)
         }
-        Content::Unsupported { .. } => manner(MessageNature::Words, Noted, true),
+        // Nobody is answered who calls: we take no calls. The window opens all the same.
+        Content::Call | Content::Unsupported { .. } => manner(MessageNature::Words, Noted, true),
     }
 }
 

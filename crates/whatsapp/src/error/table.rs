@@ -74,7 +74,7 @@ pub static ERROR_FACTS: &[ErrorFact] = &[
     pausing(fact(130429, 400, "throughput of the number reached", Retry, "Slow down everything that is sent from this number."), Number),
     fact(130472, 400, "user is in a marketing experiment of Meta", Never, "Do not send this, nor another template, in its place."),
     fact(130497, 0, "the account may not write to this country", Pause(Country), "Stop sending to this country."),
-    fact(131000, 500, "unknown failure", Unknown, "It may have been sent: wait for a status before repeating, then at most three times."),
+    fact(131000, 500, "unknown failure", Unknown, "It may have been sent: wait for a status before repeating it."),
     fact(131005, 403, "access denied", Auth, "Grant the permission again."),
     fact(131008, 400, "required parameter missing", Never, "Correct the request; the details name the parameter."),
     fact(131009, 400, "value of a parameter invalid", Never, "Correct the request; the details name the parameter."),

@@ -45,6 +45,9 @@ pub enum Content {
     Location(Location),
     /// Contact cards.
     Contacts(Vec<ContactCard>),
+    /// The user calls the business. Comes in a field of its own, `calls`, with the id of the call in place of a message's;
+    /// counts for the customer service window also if nobody answers.
+    Call,
     /// An answer to an interactive message.
     Interactive(InteractiveReply),
     /// A tap on the quick reply of a template. Its `context` may be absent.
@@ -122,6 +125,7 @@ impl Content {
             Self::Sticker { .. } => "sticker",
             Self::Location(_) => "location",
             Self::Contacts(_) => "contacts",
+            Self::Call => "call",
             Self::Interactive(_) => "interactive",
             Self::Button { .. } => "button",
             Self::Reaction { .. } => "reaction",

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::account::{ACCOUNT_FIELDS, TEMPLATE_FIELDS, read_account, read_preference, read_template};
-use super::inbound::{Surroundings, read_echo, read_message};
+use super::inbound::{Surroundings, read_call, read_echo, read_message};
 use super::raw::{Fields, elements, parse as parse_value, parse_object};
 use super::status::read_status;
 use super::{Event, OtherChange, ParseError, PassiveChange, Unreadable, ValueError, Webhook};
@@ -143,6 +143,7 @@ fn read_value(value: &RawValue, place: &Place, time_seconds: Option<i64>, events
     let field = place.field.as_deref().unwrap_or_default();
     match field {
         "messages" | "smb_message_echoes" | "user_preferences" => read_items(value, place, events),
+        "calls" => read_calls(value, place, events),
         "standby" => events.push(passive(value, place).map_or_else(|unreadable| unreadable, Event::Standby)),
         "history" => events.push(passive(value, place).map_or_else(|unreadable| unreadable, Event::History)),
         _ => events.push(read_notice(field, value, place, time_seconds)),
@@ -201,6 +202,26 @@ fn read_items(value: &RawValue, place: &Place, events: &mut Vec<Event>) {
             let event = parse_object(raw).and_then(|item| read_item(list, echoes, &item, raw, &around));
             events.push(event.unwrap_or_else(|reason| place.unreadable(list, reason, raw)));
         }
+    }
+}
+
+/// Calls of users. The statuses beside them are those of our own calls, not of messages.
+fn read_calls(value: &RawValue, place: &Place, events: &mut Vec<Event>) {
+    let fields = match Fields::read(value.get()) {
+        Ok(fields) => fields,
+        Err(error) => return events.push(place.unreadable("value", error, value)),
+    };
+    if !fields.has("calls") {
+        return events.push(other(place, value));
+    }
+    let around = read_surroundings(&fields, place, events);
+    for raw in place.elements(fields.get("calls"), "calls", events) {
+        let call = parse_object(raw).and_then(|call| read_call(&call, raw, &around).map_err(str::to_owned));
+        events.push(match call {
+            Ok(Some(call)) => Event::Message(Box::new(call)),
+            Ok(None) => other(place, raw),
+            Err(reason) => place.unreadable("calls", reason, raw),
+        });
     }
 }
 

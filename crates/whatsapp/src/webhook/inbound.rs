@@ -219,6 +219,27 @@ pub(crate) fn read_message(
     raw: &RawValue,
     around: &Surroundings,
 ) -> Result<InboundMessage, &'static str> {
+    read_inbound(message, read_content(message), raw, around)
+}
+
+/// Reads one element of `calls[]` that tells of a call by the user; nothing for other news of calls, such as their end, and
+/// for our own calls.
+pub(crate) fn read_call(
+    call: &Value,
+    raw: &RawValue,
+    around: &Surroundings,
+) -> Result<Option<InboundMessage>, &'static str> {
+    let begins = json::text(call, "event").is_some_and(|event| event.eq_ignore_ascii_case("connect"));
+    let is_theirs = json::text(call, "direction").is_none_or(|by| by.eq_ignore_ascii_case("USER_INITIATED"));
+    (begins && is_theirs).then(|| read_inbound(call, Content::Call, raw, around)).transpose()
+}
+
+fn read_inbound(
+    message: &Value,
+    content: Content,
+    raw: &RawValue,
+    around: &Surroundings,
+) -> Result<InboundMessage, &'static str> {
     let id = json::text(message, "id").ok_or("it has no id")?;
     let ids = read_identities(message, "from", "from_user_id", "from_parent_user_id");
     let contact = around.contacts.find(&ids);
@@ -233,7 +254,7 @@ pub(crate) fn read_message(
         context: read_context(message),
         referral: json::object(message, "referral").map(read_referral),
         errors: ApiError::list(message, "errors"),
-        content: read_content(message),
+        content,
         raw: raw.to_owned(),
     })
 }

@@ -63,6 +63,7 @@ pub const EXPECTED: &[(&str, &[&str])] = &[
     ("business_capability", &["account"]),
     ("button", &["message button"]),
     ("button_without_context", &["message button"]),
+    ("calls", &["message call", "other calls", "other calls", "unreadable"]),
     ("contacts", &["message contacts"]),
     ("document", &["message document"]),
     ("duplicate_keys", &["message text"]),

@@ -1,7 +1,8 @@
 //! The window closes: a template that fits says it, whether we know or WhatsApp tells us, at once or later.
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
-use simulator::{FaultKind, PhoneKind, Signing};
+use simulator::{FaultKind, PhoneKind, Signing, SimulatorConfig};
 
 use super::failed::fails_later;
 use super::{on_send, with_templates};
@@ -147,5 +148,37 @@ async fn a_template_paused_between_check_and_send_waits_with_its_message() {
     stage.resume("template/news/en_US").await;
     let heard = stage.replies(&phone, 1).await;
     assert!(is_news(&heard), "{heard:?}");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_opens_the_window_whether_or_not_somebody_takes_it() {
+    let stage = with_templates("", &[]).await;
+    let phone = stage.phone("Ana", PhoneKind::Phone);
+    reply_waits(&stage, &phone).await;
+    stage.simulator.wait_idle().await;
+    // Our clock alone: the simulated WhatsApp knows of no calls, and would close its window.
+    stage.clock.advance(SignedDuration::from_secs(DAY + 60));
+    stage.until_state(&phone, "held").await;
+    let config = SimulatorConfig::default();
+    let call = json!({ "object": "whatsapp_business_account", "entry": [{ "id": config.waba_id, "changes": [{
+        "field": "calls",
+        "value": {
+            "messaging_product": "whatsapp",
+            "metadata": { "display_phone_number": config.display_phone_number, "phone_number_id": config.phone_number_id },
+            "calls": [{
+                "id": "wacid.1", "from": stage.simulator.phone(&phone).unwrap().phone, "to": config.display_phone_number,
+                "event": "connect", "direction": "USER_INITIATED", "timestamp": stage.now().as_second().to_string(),
+            }],
+        },
+    }] }] });
+    stage.simulator.send_raw_json(&call, Signing::Valid).unwrap();
+    let send = stage.until_state(&phone, "delivered").await;
+    assert_eq!(send["kind"], "text", "plain words again");
+    let conversation = send["conversation_id"].as_str().unwrap();
+    let transcript = stage.get(&format!("/admin/conversations/{conversation}/messages")).await;
+    let kinds: Vec<&Value> = transcript["items"].as_array().unwrap().iter().map(|one| &one["kind"]).collect();
+    assert!(kinds.contains(&&json!("call")), "it can be seen: {transcript:#}");
+    assert_eq!(stage.heard(&phone).len(), 1, "and nobody is answered who calls");
     stage.end().await;
 }
