@@ -3,6 +3,7 @@
 
 mod account;
 mod again;
+mod bursts;
 mod failed;
 mod front;
 mod many;
