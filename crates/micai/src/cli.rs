@@ -32,7 +32,7 @@ pub enum Command {
     Api,
     /// Run turns and sending only.
     Worker,
-    /// Run only what time asks for: settling sends whose fate is unknown.
+    /// Run only what time asks for: reminders that are due, sends whose fate is unknown, budgets, the list of templates.
     Scheduler,
     /// Bring the database schema up to date, or show how far it is.
     Migrate(MigrateArgs),

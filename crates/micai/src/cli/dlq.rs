@@ -56,6 +56,7 @@ enum DlqAction {
     /// Show one letter: why it died, what would help, each call, each status, what was done about it.
     Show {
         /// The message.
+        #[arg(value_parser = letter_id)]
         id: Uuid,
     },
     /// Queue letters again. Says only what would happen, unless --yes is given.
@@ -75,6 +76,7 @@ enum DlqAction {
 struct WhichArgs {
     /// The letters, at most 1,000.
     #[arg(value_name = "ID")]
+    #[arg(value_parser = letter_id)]
     ids: Vec<Uuid>,
     /// All letters of this group, the oldest first, at most 10,000 at a time.
     #[arg(long, value_name = "GROUP")]
@@ -82,6 +84,10 @@ struct WhichArgs {
     /// Do it.
     #[arg(long)]
     yes: bool,
+}
+
+fn letter_id(text: &str) -> Result<Uuid, String> {
+    text.parse().map_err(|_| "it is no id of a letter: take it from `micai dlq list --group GROUP`".to_owned())
 }
 
 #[derive(Debug, Clone, Args)]
@@ -310,7 +316,10 @@ fn detail_text(detail: &Detail) -> String {
 
 fn report_text(report: &RepairReport, done: &str) -> String {
     let would = if report.dry_run { "would be " } else { "" };
-    let mut text = format!("{} of {} letters {would}{done}.\n", report.moved, report.looked_at);
+    let mut text = match report.looked_at {
+        0 => "There are no letters in this group.\n".to_owned(),
+        looked_at => format!("{} of {looked_at} letters {would}{done}.\n", report.moved),
+    };
     // Writing to a String cannot fail.
     if report.as_template > 0 {
         let _ = writeln!(text, "{} of them as the template.", report.as_template);

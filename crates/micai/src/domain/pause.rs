@@ -171,16 +171,18 @@ impl Pause {
 
     /// Why a send that it concerns is held.
     pub fn error(&self) -> SendError {
-        SendError {
-            code: self.code,
-            reason: "paused".to_owned(),
-            detail: format!(
-                "Sending is paused ({}). {} Resume with DELETE /admin/pauses/{}; what is held goes out then.",
-                self.key,
-                self.sentence,
-                self.key.to_string().replace(':', "/"),
-            ),
-        }
+        SendError { code: self.code, reason: "paused".to_owned(), detail: self.words() }
+    }
+
+    /// What is paused, why, and how it goes on.
+    pub fn words(&self) -> String {
+        let ends = self.until.map(|until| format!(" It ends by itself at {until}.")).unwrap_or_default();
+        format!(
+            "Sending is paused ({}). {}{ends} Resume with DELETE /admin/pauses/{}; what is held goes out then.",
+            self.key,
+            self.sentence,
+            self.key.to_string().replace(':', "/"),
+        )
     }
 }
 
@@ -221,5 +223,11 @@ mod tests {
         assert!(detail(PauseScope::Template, "order").contains("DELETE /admin/pauses/template/order;"));
         assert!(detail(PauseScope::Template, "order/pt_BR").contains("DELETE /admin/pauses/template/order/pt_BR;"));
         assert!(detail(PauseScope::Account, "x").contains("DELETE /admin/pauses/account;"));
+        let ends = Pause { until: Some(Timestamp::UNIX_EPOCH), ..pause(PauseScope::Country, "BR") };
+        assert_eq!(
+            ends.words(),
+            "Sending is paused (country:BR). It is late. It ends by itself at 1970-01-01T00:00:00Z. Resume with DELETE \
+             /admin/pauses/country/BR; what is held goes out then."
+        );
     }
 }

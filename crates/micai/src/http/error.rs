@@ -328,7 +328,28 @@ fn field_and_message(error: &str) -> (String, String) {
         let known = if expected.starts_with('`') { format!("; known are {expected}") } else { String::new() };
         return (below(path, name), format!("is not known here{known}"));
     }
-    (path.to_owned(), format!("does not fit: {what}"))
+    (path.to_owned(), format!("does not fit: {}", plain(what)))
+}
+
+/// The same without the words of the language that this is written in.
+fn plain(what: &str) -> String {
+    if what.starts_with("UUID parsing failed") {
+        return "it is no UUID".to_owned();
+    }
+    let Some((found, expected)) = what.split_once(", expected ") else { return what.to_owned() };
+    let found = found.replace("invalid type: map", "invalid type: object").replace("type: sequence", "type: list");
+    let expected = match expected {
+        "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" if found.starts_with("invalid value") => {
+            "a whole number within its bounds"
+        }
+        "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        other if other.starts_with("struct ") || other.starts_with("internally tagged enum ") => "an object",
+        other => other,
+    };
+    format!("{found}, expected {expected}")
 }
 
 /// `name` inside `path`. Some errors already carry the name at the end of their path.

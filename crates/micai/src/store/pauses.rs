@@ -283,7 +283,7 @@ pub(super) async fn write(
     if pause.cause != PauseCause::Person {
         let evidence = serde_json::json!({ "cause": pause.cause, "code": pause.code, "until": pause.until });
         let kind = pause.key.scope.alert(pause.code);
-        let alert = NewAlert::new(kind, Severity::Critical, &pause.key.subject, &pause.sentence, evidence);
+        let alert = NewAlert::new(kind, Severity::Critical, &pause.key.subject, &pause.words(), evidence);
         alerts::raise(tx, ids, &[alert], now).await?;
     }
     if pause.cause == PauseCause::Refusal && pause.key.scope == PauseScope::Template {

@@ -198,9 +198,17 @@ async fn what_is_foreseen_names_window_way_cost_and_obstacles() {
     stage.post(&format!("/admin/contacts/{ana}/block"), json!({ "reason": "so" })).await;
     let blocked = plan(&stage, &conversation, json!({})).await;
     assert_eq!((&blocked["obstacles"][0]["reason"], &blocked["would_go"]), (&json!("blocked"), &json!(false)));
-    let years = json!({ "at": (stage.now() + jiff::SignedDuration::from_hours(24 * 400)).to_string() });
-    let (status, problem) = stage.refused(&format!("{conversation}/plan"), years).await;
-    assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!("at")), "{problem}");
+    for (at, message) in [
+        ((stage.now() + jiff::SignedDuration::from_hours(24 * 400)).to_string(), "366 days ahead"),
+        ((stage.now() - jiff::SignedDuration::from_secs(61)).to_string(), "is over; leave it out to plan for now"),
+        ("tomorrow".to_owned(), "it is no instant; write it as"),
+    ] {
+        let (status, problem) = stage.refused(&format!("{conversation}/plan"), json!({ "at": at })).await;
+        assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!("at")), "{problem}");
+        assert!(problem["errors"][0]["message"].as_str().unwrap().contains(message), "{problem}");
+    }
+    // A caller whose clock is a little slow.
+    plan(&stage, &conversation, json!({ "at": (stage.now() - jiff::SignedDuration::from_secs(59)).to_string() })).await;
     stage.end().await;
 }
 

@@ -1,5 +1,9 @@
 //! Checks of what operators write, collected so that one answer names every fault.
 
+use jiff::Timestamp;
+use serde::de::Error as _;
+use serde::{Deserialize as _, Deserializer};
+
 use super::super::error::Problem;
 use crate::domain::agent::{AGENT_ID_CHARACTERS_MAX, AgentId};
 
@@ -54,9 +58,22 @@ impl Faults {
             1 => String::new(),
             count => format!(" `errors` lists all {count} faults."),
         };
-        let problem = Problem::unprocessable(code, format!("`{field}` {message}.{more}"));
+        let problem = Problem::unprocessable(code, format!("{}{more}", sentence(field, message)));
         Err(self.0.into_iter().fold(problem, |problem, (field, message)| problem.with_field(field, message)))
     }
+}
+
+/// Reads an instant that may be left out, and says how one is written where it is none.
+pub(super) fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let told = || D::Error::custom("it is no instant; write it as 2026-11-24T13:00:00Z");
+    text.parse().map(Some).map_err(|_| told())
+}
+
+/// What is wrong with a field: either the rest of a sentence that begins with its name, or a sentence of its own.
+fn sentence(field: &str, message: &str) -> String {
+    let colon = if message.starts_with(char::is_uppercase) { ":" } else { "" };
+    format!("`{field}`{colon} {}.", message.trim_end_matches('.'))
 }
 
 /// An agent's id as it was written in a body or path.
@@ -69,4 +86,20 @@ pub(super) fn agent_id(field: &str, id: String) -> Result<AgentId, Problem> {
 
 pub(super) fn no_such_agent() -> Problem {
     Problem::not_found("agent_not_found", "There is no agent of this id: GET /admin/agents lists those there are.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_one_sentence_whoever_found_it() {
+        for (message, expected) in [
+            ("is empty; choose a name", "`name` is empty; choose a name."),
+            ("The name is too long.", "`name`: The name is too long."),
+            ("does not fit. Parameter 2 is missing.", "`name` does not fit. Parameter 2 is missing."),
+        ] {
+            assert_eq!(sentence("name", message), expected);
+        }
+    }
 }

@@ -17,7 +17,7 @@ use super::agents::words_schema;
 use super::bounds::Faults;
 use super::page::{Page, PageRows, text_cursor};
 use crate::cost::PriceTable;
-use crate::domain::agent::AGENT_ID_CHARACTERS_MAX;
+use crate::domain::agent::{AGENT_ID_CHARACTERS_MAX, AgentId};
 use crate::domain::budget::{
     BUDGET_ID_CHARACTERS_MAX, BUDGET_LIMIT_MICROS_MAX, BUDGETS_MAX, Budget, BudgetPeriod, BudgetScope,
 };
@@ -130,6 +130,14 @@ pub async fn save(
     StrictJson(body): StrictJson<SaveBudgetBody>,
 ) -> Result<Json<Saved>, Problem> {
     let budget = body.checked(budget_id(id)?, &state.prices)?;
+    if let (BudgetScope::Agent, Some(agent)) = (budget.scope, &budget.subject)
+        && state.store.agent(&AgentId(agent.clone())).await?.is_none()
+    {
+        // It would count nothing, and nobody would notice.
+        let message = "is no agent: GET /admin/agents lists those there are";
+        let problem = Problem::unprocessable("budget_invalid", format!("`subject` {message}."));
+        return Err(problem.with_field("subject", message));
+    }
     match state.store.save_budget(&budget, &actor).await? {
         SaveBudget::Created | SaveBudget::Replaced => {
             tracing::info!(budget_id = budget.id, limit_micros = budget.limit_micros, "budget saved");

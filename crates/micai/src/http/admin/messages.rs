@@ -15,7 +15,7 @@ use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictJson};
 use super::super::path::StrictPath;
 use super::super::state::HttpState;
-use super::bounds::Faults;
+use super::bounds::{Faults, instant};
 use super::conversations::no_such_conversation;
 use super::template_use::{check_template_use, fitting_message};
 use crate::domain::outbound::{MessageBody, SendCandidate, TEXT_CHARACTERS_MAX};
@@ -27,6 +27,8 @@ use crate::store::{OperatorSend, OutboundView, PauseSnapshot, Prospect};
 
 /// How far ahead may be planned: prices and templates of years to come are not known.
 const AHEAD_DAYS_MAX: i64 = 366;
+/// How far the caller's clock may be behind ours before an instant counts as over.
+const CLOCKS_APART_SECONDS: i64 = 60;
 /// What a message says that nobody has written yet.
 const SAMPLE_WORDS: &str = "Hello.";
 
@@ -48,6 +50,7 @@ pub struct SendMessage {
 #[serde(deny_unknown_fields)]
 pub struct PlanMessage {
     /// When it is to go; now unless told otherwise, at most 366 days ahead.
+    #[serde(default, deserialize_with = "instant")]
     at: Option<Timestamp>,
     /// Plain words.
     #[schema(min_length = 1, max_length = 4096)]
@@ -141,9 +144,13 @@ pub async fn plan(
     StrictJson(thought): StrictJson<PlanMessage>,
 ) -> Result<Json<Plan>, Problem> {
     let now = state.clock.now();
-    let at = thought.at.unwrap_or(now).max(now);
+    let asked = thought.at.unwrap_or(now);
+    let at = asked.max(now);
     let mut faults = Faults::default();
     check(&mut faults, thought.text.as_deref(), thought.template.as_ref());
+    if asked + SignedDuration::from_secs(CLOCKS_APART_SECONDS) < now {
+        faults.add("at", "is over; leave it out to plan for now");
+    }
     if at > now + SignedDuration::from_hours(24 * AHEAD_DAYS_MAX) {
         faults.add("at", format!("is more than {AHEAD_DAYS_MAX} days ahead; nobody knows what will be then"));
     }

@@ -196,13 +196,12 @@ fn no_such_send() -> Problem {
 
 fn not_unknown(now: &SendDetail) -> Problem {
     let (state, attempts) = (&now.send.state, now.send.attempts);
-    Problem::conflict(
-        "send_not_unknown",
-        format!(
-            "The fate of this send is not unknown, or there was another call since: it is `{state}` after {attempts} calls, \
-             and nothing was changed. Read it again."
-        ),
-    )
+    let calls = if attempts == 1 { "1 call".to_owned() } else { format!("{attempts} calls") };
+    let why = match now.send.state == SendState::Unknown.as_str() {
+        true => format!("`attempts` does not fit: there was another call since, and by now there are {calls}"),
+        false => format!("The fate of this send is not unknown, or not any more: it is `{state}` after {calls}"),
+    };
+    Problem::conflict("send_not_unknown", format!("{why}. Nothing was changed; read it again."))
 }
 
 fn state_schema() -> Object {

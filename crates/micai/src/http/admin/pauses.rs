@@ -10,7 +10,7 @@ use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictJson};
 use super::super::path::StrictPath;
 use super::super::state::HttpState;
-use super::bounds::Faults;
+use super::bounds::{Faults, instant};
 use crate::domain::pause::{
     PAUSE_SENTENCE_CHARACTERS_MAX, PAUSE_SUBJECT_CHARACTERS_MAX, PAUSES_MAX, Pause, PauseCause, PauseKey, PauseScope,
 };
@@ -38,7 +38,7 @@ pub struct NewPause {
     #[schema(min_length = 1, max_length = 500)]
     reason: String,
     /// Until when; null: until somebody resumes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "instant")]
     until: Option<Timestamp>,
 }
 
@@ -85,6 +85,7 @@ pub async fn set(
     if !new.scope.is_whole() && !(1..=PAUSE_SUBJECT_CHARACTERS_MAX).contains(&subject_length) {
         faults.add("subject", format!("must name one, in 1 to {PAUSE_SUBJECT_CHARACTERS_MAX} characters"));
     }
+    check_subject(&state, new.scope, &new.subject, &mut faults);
     if !(1..=PAUSE_SENTENCE_CHARACTERS_MAX).contains(&new.reason.chars().count()) {
         faults.add("reason", format!("must have 1 to {PAUSE_SENTENCE_CHARACTERS_MAX} characters"));
     }
@@ -102,6 +103,40 @@ pub async fn set(
         ));
     }
     Ok(Json(PauseList { items: state.store.pauses().await? }))
+}
+
+/// A pause of what there is not would stop nothing, and nobody would notice.
+fn check_subject(state: &HttpState, scope: PauseScope, subject: &str, faults: &mut Faults) {
+    match scope {
+        _ if subject.is_empty() => {}
+        PauseScope::Account | PauseScope::AccountTemplates => {}
+        PauseScope::Country => {
+            if !state.prices.knows_country(subject) {
+                faults.add("subject", "is no country; give two capital letters such as BR");
+            }
+        }
+        PauseScope::Number => {
+            if !subject.bytes().all(|byte| byte.is_ascii_digit()) {
+                faults.add("subject", "is no id of a number of ours; it has digits only, and is not the number itself");
+            }
+        }
+        PauseScope::Template => {
+            let templates = state.templates.snapshot();
+            let (name, language) = subject.split_once('/').unwrap_or((subject, ""));
+            let known = templates.named(name);
+            // Without any, the list has not been fetched, or there is no account to fetch it from.
+            if templates.is_empty() {
+            } else if known.is_empty() {
+                faults.add("subject", "names no template that is known: GET /admin/templates lists those there are");
+            } else if !language.is_empty() && known.iter().all(|template| template.language != language) {
+                let languages: Vec<&str> = known.iter().map(|template| template.language.as_str()).collect();
+                faults.add(
+                    "subject",
+                    format!("names a language that the template does not have: it has {}", languages.join(", ")),
+                );
+            }
+        }
+    }
 }
 
 /// Ends a pause of the whole account or of all its templates. What was held goes out.

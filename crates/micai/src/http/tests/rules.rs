@@ -45,7 +45,7 @@ async fn a_rule_that_does_not_fit_is_refused_by_name_and_bound() {
         (json!({"colour": 1}), "body_invalid", "colour", "is not known here"),
         (json!({"rule_type": "odd"}), "body_invalid", "rule_type", "expected one of `keyword`"),
         (json!({"action": "shout"}), "body_invalid", "action", "expected `reply_text` or `call_weather`"),
-        (json!({"priority": 3_000_000_000_u64}), "body_invalid", "priority", "expected i32"),
+        (json!({"priority": 3_000_000_000_u64}), "body_invalid", "priority", "expected a whole number"),
         (json!({"id": long}), "rule_field_too_long", "id", "at most 128"),
         (json!({"id": " "}), "rule_field_empty", "id", "is empty"),
         (json!({"agent_id": "a\u{0}b"}), "rule_control_character", "agent_id", "U+0000"),

@@ -3,11 +3,11 @@
 use jiff::SignedDuration;
 use micai::domain::outbound::MessageBody;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use simulator::{FaultKind, PhoneKind, PhoneSpec, SimulatorConfig};
 
-use super::on_send;
-use crate::harness::Stage;
+use super::{on_send, with_templates};
+use crate::harness::{ADMIN_KEY, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_that_whatsapp_restricts_is_silent_until_it_is_resumed() {
@@ -24,7 +24,11 @@ async fn a_number_that_whatsapp_restricts_is_silent_until_it_is_resumed() {
     stage.advance(12 * 3_600);
     stage.settle().await;
     assert_eq!((stage.outbound("held").await.len(), stage.calls().len()), (5, 1), "nothing more is called");
-    assert_eq!(stage.open_alerts("number_paused").await[0]["subject"], number);
+    let alert = &stage.open_alerts("number_paused").await[0];
+    assert_eq!(alert["subject"], number);
+    let told = alert["sentence"].as_str().unwrap();
+    assert!(told.starts_with(&format!("Sending is paused (number:{number}). WhatsApp refused")), "{told}");
+    assert!(told.ends_with(&format!("Resume with DELETE /admin/pauses/number/{number}; what is held goes out then.")));
     // Another number of ours goes on: its call is made, and this WhatsApp does not know the number.
     let carl = stage.phone("Carl", PhoneKind::Phone);
     stage.queue(&carl, "900009", MessageBody::Text { text: "from the other number".to_owned() }).await;
@@ -123,4 +127,45 @@ async fn an_operator_pauses_a_country_and_the_others_go_on() {
     stage.resume("country/BR").await;
     stage.replies(&ana, 1).await;
     stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_cannot_be_paused_and_nobody_believes_that_it_is() {
+    let stage = with_templates("", &[]).await;
+    for (scope, subject, field, message) in [
+        ("country", "Brazil", "subject", "is no country; give two capital letters such as BR"),
+        ("country", "br", "subject", "is no country; give two capital letters such as BR"),
+        ("number", "+15550783881", "subject", "is no id of a number of ours; it has digits only"),
+        ("number", "", "subject", "must name one"),
+        ("account", "x", "subject", "leave it out"),
+        ("template", "remainder", "subject", "names no template that is known"),
+        ("template", "reminder/fr", "subject", "names a language that the template does not have: it has en_US"),
+        ("planet", "", "scope", "unknown variant `planet`"),
+    ] {
+        let body = json!({ "scope": scope, "subject": subject, "reason": "It is late." });
+        refused(&stage, body, field, message).await;
+    }
+    for (until, message) in [
+        ("tomorrow", "it is no instant; write it as 2026-11-24T13:00:00Z"),
+        ("2026-11-24", "it is no instant"),
+        ("2020-01-01T00:00:00Z", "must be in the future"),
+    ] {
+        refused(&stage, json!({ "scope": "account", "reason": "It is late.", "until": until }), "until", message).await;
+    }
+    assert!(stage.paused().await.is_empty());
+    for subject in ["reminder", "reminder/en_US"] {
+        let pause = json!({ "scope": "template", "subject": subject, "reason": "It is late." });
+        stage.admin(Method::POST, "/admin/pauses", Some(pause)).await;
+    }
+    assert_eq!(stage.paused().await, ["template/reminder", "template/reminder/en_US"]);
+    stage.end().await;
+}
+
+async fn refused(stage: &Stage, body: Value, field: &str, message: &str) {
+    let call = stage.http.post(stage.url("/admin/pauses")).header("x-admin-key", ADMIN_KEY).json(&body);
+    let answer = call.send().await.unwrap();
+    assert_eq!(answer.status(), 422, "{body}");
+    let problem: Value = answer.json().await.unwrap();
+    let told = &problem["errors"][0];
+    assert!(told["field"] == field && told["message"].as_str().unwrap().contains(message), "{body}: {problem}");
 }

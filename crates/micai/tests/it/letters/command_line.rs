@@ -86,11 +86,13 @@ async fn what_it_cannot_do_is_said_in_a_sentence() {
         (&["discard", id][..], "--reason"),
         (&["discard", id, "--reason", " "][..], "--reason must have 1 to 500 characters"),
         (&["replay", id, "--template", "hello"][..], "NAME:LANGUAGE"),
-        (&["replay", "7"][..], "invalid value '7'"),
+        (&["replay", "7"][..], "it is no id of a letter: take it from `micai dlq list"),
     ] {
         let (succeeded, said) = dlq(&stage, words, &[]).await;
         assert!(!succeeded && said.contains(sentence), "{words:?}: {said}");
     }
+    let none = says(&stage, &["replay", "--group", "outbound:131026", "--yes"]).await;
+    assert!(none.starts_with("There are no letters in this group."), "{none}");
     let help = says(&stage, &["--help"]).await;
     for word in ["list", "show", "replay", "discard", "--json"] {
         assert!(help.contains(word), "{help}");
