@@ -86,7 +86,9 @@ pub(super) async fn answer(agent: &CompiledAgent, spoken: &Spoken<'_>, desk: &mu
         && let Some(asked) = desk.question.take()
     {
         if let Some(wish) = answered(&asked.question, spoken, desk) {
-            return by_tool(spoken, wish, desk).await;
+            let answer = by_tool(spoken, wish, desk).await;
+            desk.question = desk.question.take().and_then(|next| next.after(&asked));
+            return answer;
         }
         if !spoken.is_invoked {
             // No answer, and not for us either: the question stays open.
@@ -129,21 +131,32 @@ async fn by_tool(spoken: &Spoken<'_>, wish: Wish, desk: &mut Desk<'_>) -> Answer
 async fn by_rule(spoken: &Spoken<'_>, found: &Match, desk: &mut Desk<'_>) -> Answer {
     let decision = Decision::Rule { rule_id: found.rule.id.clone(), matched: operators_words(&found.on) };
     let own_words = found.rule.reply_text.as_str();
+    let Some((wish, is_bare)) = rules_wish(spoken, found, desk) else {
+        return Answer::saying(decision, own_words.to_owned());
+    };
+    let tool = wish.tool;
+    match called(spoken, wish, desk).await {
+        // The rule's own words ask for what is missing.
+        Ok((_, effects)) if is_bare && !own_words.is_empty() => {
+            Answer { effects, ..Answer::saying(decision, own_words.to_owned()) }
+        }
+        Ok((reply, effects)) => Answer { decision, reply, effects },
+        Err(ToolError::NotAllowed) if !own_words.is_empty() => Answer::saying(decision, own_words.to_owned()),
+        Err(error) => Answer::saying(decision, excuse(tool, &error).to_owned()),
+    }
+}
+
+/// The call that a rule asks for, if it asks for one, and whether the message says no more than what the rule matched.
+fn rules_wish(spoken: &Spoken<'_>, found: &Match, desk: &Desk<'_>) -> Option<(Wish, bool)> {
     match found.rule.action {
-        RuleAction::ReplyText => Answer::saying(decision, own_words.to_owned()),
+        RuleAction::ReplyText => None,
         RuleAction::CallWeather => {
             let wish = weather::of_rule(&normalise(spoken.said()));
-            let tool = wish.tool;
             let names_place = wish.arguments["place"].is_string();
-            match called(spoken, wish, desk).await {
-                // The rule's own words ask where.
-                Ok((_, effects)) if !names_place && !own_words.is_empty() => {
-                    Answer { effects, ..Answer::saying(decision, own_words.to_owned()) }
-                }
-                Ok((reply, effects)) => Answer { decision, reply, effects },
-                Err(ToolError::NotAllowed) if !own_words.is_empty() => Answer::saying(decision, own_words.to_owned()),
-                Err(error) => Answer::saying(decision, excuse(tool, &error).to_owned()),
-            }
+            Some((wish, !names_place))
+        }
+        RuleAction::CallReminder => {
+            Some(reminders::of_rule(desk.tools(), spoken.text, spoken.said(), &found.on, desk.now()))
         }
     }
 }
@@ -156,7 +169,7 @@ async fn called(
 ) -> Result<(Option<MessageBody>, Vec<Effect>), ToolError> {
     let output = desk.call(spoken.message, wish.tool.as_str(), &wish.arguments).await?;
     if let Some(question) = output.question {
-        desk.question = Some(OpenQuestion::asked(question, desk.now()));
+        desk.question = Some(OpenQuestion::asked(question, desk.now(), &spoken.message.provider_message_id));
     }
     Ok((output.reply, output.effects))
 }

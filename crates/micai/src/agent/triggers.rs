@@ -23,7 +23,8 @@ use regex::Regex;
 use serde::Serialize;
 
 use crate::domain::rule::{
-    KEYWORD_BYTES_PER_AGENT_MAX, KEYWORDS_PER_AGENT_MAX, PATTERNS_PER_AGENT_MAX, RULES_PER_AGENT_MAX, Rule, RuleKind,
+    KEYWORD_BYTES_PER_AGENT_MAX, KEYWORDS_PER_AGENT_MAX, PATTERNS_PER_AGENT_MAX, RULES_PER_AGENT_MAX, Rule, RuleAction,
+    RuleKind,
 };
 use automaton::{Automaton, NO_PATTERN, PatternIndex};
 pub use explain::{AllMatches, EXPLAINED_MATCHES_MAX};
@@ -54,6 +55,8 @@ pub struct TriggerSet {
     exact: HashMap<Box<str>, Rank>,
     /// By rank.
     expressions: Vec<Expression>,
+    /// Whether one of the rules calls the reminder tools: what they need is read before the rules are asked.
+    calls_reminders: bool,
 }
 
 /// The best rank that a pattern has in each role. `…_or_shorter` counts in every shorter pattern that ends this one,
@@ -116,6 +119,19 @@ pub enum MatchedOn {
         /// The part of the text that it matched.
         text: String,
     },
+}
+
+impl MatchedOn {
+    /// The part of the text that matched, normalised.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Keyword { text }
+            | Self::WholeWord { text }
+            | Self::Prefix { text }
+            | Self::Exact { text }
+            | Self::Regex { text, .. } => text,
+        }
+    }
 }
 
 impl fmt::Display for MatchedOn {
@@ -194,6 +210,12 @@ impl TriggerSet {
             }
         }
         self.pattern_match(normalised, best)
+    }
+
+    /// Whether the rule that answers this text calls the reminder tools.
+    pub fn calls_reminders(&self, normalised: &str) -> bool {
+        self.calls_reminders
+            && self.winner(normalised).is_some_and(|found| found.rule.action == RuleAction::CallReminder)
     }
 
     /// The first of `best` and all keywords and prefixes in the text. One pass; what lies behind a place is looked at
@@ -342,7 +364,8 @@ impl Parts {
         let automaton = Automaton::build(&texts);
         count_in_shorter(&mut ranks, &automaton);
         let (exact, expressions) = (self.exact, self.expressions);
-        TriggerSet { rules, automaton, ranks, rule_patterns, exact, expressions }
+        let calls_reminders = rules.iter().any(|rule| rule.action == RuleAction::CallReminder);
+        TriggerSet { rules, automaton, ranks, rule_patterns, exact, expressions, calls_reminders }
     }
 }
 

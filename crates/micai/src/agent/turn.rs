@@ -24,6 +24,7 @@ use crate::domain::outbound::{MessageBody, cut};
 use crate::domain::person::PersonFacts;
 use crate::domain::question::OpenQuestion;
 use crate::domain::rule::REPLY_CHARACTERS_MAX;
+use crate::domain::tool::ToolName;
 use crate::domain::turn::{Claim, Decision, Effect, MessageTrace, TurnTrace};
 use crate::ids::InboundId;
 use steering::Steered;
@@ -108,16 +109,29 @@ pub fn needs_facts(claim: &Claim, gate: &Gate, control: &ControlWords) -> bool {
     shares_location() || claim.pending.iter().any(asks_for_agents)
 }
 
-/// Whether a turn over what was claimed needs the person's reminders, which are read together with [`PersonFacts`].
-pub fn needs_reminders(claim: &Claim, gate: &Gate, control: &ControlWords, tools: &Tools) -> bool {
-    let is_asked = claim.question.as_ref().is_some_and(|open| reminders::is_about(&open.question));
+/// Whether a turn over what was claimed needs the person's reminders, which are read together with [`PersonFacts`]. Where the
+/// agent lists no tool for them, nobody's words are looked at.
+pub fn needs_reminders(
+    claim: &Claim,
+    agent: &CompiledAgent,
+    gate: &Gate,
+    control: &ControlWords,
+    tools: &Tools,
+) -> bool {
+    if !ToolName::ALL.iter().any(|tool| tool.is_about_reminders() && agent.settings.may_use(*tool)) {
+        return false;
+    }
+    let is_open = |open: &&OpenQuestion| claim.pending.iter().any(|message| open.is_open(message.sent_at));
+    let is_asked = claim.question.as_ref().filter(is_open).is_some_and(|open| reminders::is_about(&open.question));
     let speaks = |message: &PendingMessage| {
         let Some(text) = message.text.as_deref().map(|text| first_characters(text, MATCHED_CHARACTERS_MAX)) else {
             return false;
         };
-        let heard = || steering::heard(control, gate, message, &normalise(&text));
+        let normalised = normalise(&text);
         reminders::of_words(tools, gate.said(&text), true, message.sent_at).is_some()
-            || heard().is_some_and(|heard| heard.wish == ControlWish::Reminders)
+            || agent.triggers.calls_reminders(&normalised)
+            || steering::heard(control, gate, message, &normalised)
+                .is_some_and(|heard| heard.wish == ControlWish::Reminders)
     };
     is_asked || claim.pending.iter().any(speaks)
 }
@@ -134,6 +148,7 @@ pub async fn run_turn(input: &TurnInput<'_>) -> TurnOutcome {
     let mut desk = Desk::new(input.tools, input.agent, input.facts, input.question.cloned(), input.now);
     for message in input.pending {
         let replaced = replaced.contains(message.provider_message_id.as_str());
+        desk.question.take_if(|open| takes_back(message, open));
         let judged = judge(input, message, &mut course, replaced, &mut desk).await;
         let state = if judged.decision == Decision::Stale { InboundState::Stale } else { InboundState::Done };
         outcome.states.push((message.id, state));
@@ -153,6 +168,8 @@ pub async fn run_turn(input: &TurnInput<'_>) -> TurnOutcome {
             break;
         }
     }
+    // What nobody answered in time is not kept: it may hold what the person said.
+    desk.question.take_if(|open| !open.is_open(input.now));
     if desk.question.as_ref() != input.question {
         outcome.effects.push(Effect::Ask(desk.question));
     }
@@ -304,6 +321,12 @@ fn taken_back(message: &PendingMessage, replaced: bool) -> Option<Judged> {
         return Some(Judged { effects, ..Judged::silent(Decision::Revoked) });
     }
     (message.edited || replaced).then(|| Judged::silent(Decision::ReplacedByEdit))
+}
+
+/// Whether somebody takes back, or says anew, what a question was asked about.
+fn takes_back(message: &PendingMessage, open: &OpenQuestion) -> bool {
+    matches!(message.nature, MessageNature::Edit | MessageNature::Revoke)
+        && message.target_provider_message_id.as_ref().is_some_and(|target| open.asked_by.contains(target))
 }
 
 fn first_characters(text: &str, characters_max: usize) -> String {

@@ -51,6 +51,8 @@ pub enum RuleAction {
     ReplyText,
     /// Answer with the weather.
     CallWeather,
+    /// Do what the words say about reminders.
+    CallReminder,
 }
 
 /// One trigger rule of one agent. Within an agent the enabled rules are asked by ascending `priority`, then

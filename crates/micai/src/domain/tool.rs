@@ -70,6 +70,18 @@ impl ToolName {
         }
     }
 
+    /// Whether it is about a person's reminders.
+    pub fn is_about_reminders(self) -> bool {
+        match self {
+            Self::GetWeather => false,
+            Self::SetReminder
+            | Self::ListReminders
+            | Self::CancelReminder
+            | Self::SnoozeReminder
+            | Self::SetTimeZone => true,
+        }
+    }
+
     /// The tool of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|tool| tool.as_str() == name)

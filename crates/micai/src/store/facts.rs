@@ -32,9 +32,7 @@ impl Store {
             .await?
         });
         let choice = |row: &FactColumns| {
-            let id = row.agent_id.clone()?;
-            let name = row.agent_name.clone().filter(|name| !name.trim().is_empty()).unwrap_or_else(|| id.clone());
-            Some(AgentChoice { id: AgentId(id), name, purpose: row.agent_purpose.clone().unwrap_or_default() })
+            Some(choice(row.agent_id.clone()?, row.agent_name.clone(), row.agent_purpose.clone().unwrap_or_default()))
         };
         let agents = rows.iter().filter_map(choice).collect();
         Ok(rows.into_iter().next().map(|row| PersonFacts {
@@ -46,7 +44,27 @@ impl Store {
             agents,
         }))
     }
+
+    /// The agents that people can choose, as each of them sees them.
+    pub async fn agent_choices(&self) -> Result<Vec<AgentChoice>, StoreError> {
+        let limit = i64::try_from(AGENT_CHOICES_MAX).unwrap_or(i64::MAX);
+        let rows: Vec<ChoiceRow> = read!(&self.db, |pool, D| {
+            sqlx::query_as("SELECT id, name, purpose FROM agents WHERE listed ORDER BY id LIMIT $1")
+                .bind(limit)
+                .fetch_all(pool)
+                .await?
+        });
+        Ok(rows.into_iter().map(|row| choice(row.id, row.name, row.purpose)).collect())
+    }
 }
+
+/// Who has no name is called by its id.
+fn choice(id: String, name: Option<String>, purpose: String) -> AgentChoice {
+    let name = name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| id.clone());
+    AgentChoice { id: AgentId(id), name, purpose }
+}
+
+row! { struct ChoiceRow { id: String, name: Option<String>, purpose: String } }
 
 row! {
     struct FactColumns {

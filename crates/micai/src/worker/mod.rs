@@ -138,7 +138,7 @@ impl Worker {
         let started_at = self.clock.now();
         let agent = self.agents.get(&claim.agent_id, claim.agent_version).await;
         let agent = agent.map_err(|error| Trouble::of(error, "agent_unreadable"))?;
-        let needs_reminders = needs_reminders(claim, &self.gate, &self.control, &self.tools);
+        let needs_reminders = needs_reminders(claim, &agent, &self.gate, &self.control, &self.tools);
         let mut facts = match needs_reminders || needs_facts(claim, &self.gate, &self.control) {
             true => self.store.person_facts(claim.conversation_id).await.map_err(Trouble::Database)?,
             false => None,

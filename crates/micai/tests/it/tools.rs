@@ -344,7 +344,7 @@ async fn stored(location: Location) {
 }
 
 async fn a_question_waits_with_its_conversation(world: &World) {
-    let asked = OpenQuestion::asked(Question::WeatherPlace { day: WeatherDay::Tomorrow }, world.clock.now());
+    let asked = OpenQuestion::asked(Question::WeatherPlace { day: WeatherDay::Tomorrow }, world.clock.now(), "q-1");
     let mut conversation = None;
     // The first turn finds none and asks, the second one finds it and takes it back.
     for (id, found, leaves) in [("q-1", None, Some(asked.clone())), ("q-2", Some(asked), None), ("q-3", None, None)] {

@@ -78,6 +78,7 @@ pub(super) struct Ordinals {
 /// A language, ready to be read with.
 pub(super) struct Language {
     pub code: String,
+    pub opener: String,
     pub list_joiners: Phrases<()>,
     pub span_joiners: Phrases<()>,
     pub number_joiners: Phrases<()>,
@@ -114,6 +115,7 @@ struct File {
     code: String,
     #[serde(rename = "name")]
     _name: String,
+    opener: String,
     list_joiners: Vec<String>,
     span_joiners: Vec<String>,
     number_joiners: Vec<String>,
@@ -185,6 +187,7 @@ impl Language {
             open: reading.meant("open", file.open),
             command: reading.table(file.command, Rank::Command),
             code: file.code,
+            opener: file.opener,
             say: file.say,
         };
         reading.faults.extend(language.say.faults());

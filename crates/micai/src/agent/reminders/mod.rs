@@ -147,6 +147,12 @@ impl ReminderWords {
             };
             let wish = match (text, sentence::read_when(language, &self.zones, answer)) {
                 (Some(text), Some(said)) => Wish::Set { text, when: when.answered_by(&said) },
+                // Nothing was said yet but that it is to be a reminder: the answer says all of it, or a part.
+                (None, _) if why == AskReason::TextMissing && !when.is_time() => {
+                    let whole = format!("{} {answer}", language.opener);
+                    let wish = sentence::read(language, &self.zones, &whole, true)?;
+                    matches!(wish, Wish::Set { .. } | Wish::Unclear { .. }).then_some(wish)?
+                }
                 (None, None) if why == AskReason::TextMissing => {
                     let text = sentence::text_of(answer, &tokens::tokens(answer))?;
                     match text.chars().count() {
@@ -161,6 +167,29 @@ impl ReminderWords {
             };
             Some(Understood { language: place, request: self.request(wish, about) })
         })
+    }
+
+    /// A sentence that asks to be reminded of this, in the language in which it says when; else in the first one.
+    pub fn asking_for(&self, said: &str, about: Circumstances<'_>) -> String {
+        let sentence = |language: &Language| format!("{} {said}", language.opener).trim_end().to_owned();
+        let mut sentences = self.languages.iter().map(sentence);
+        let first = sentences.next().unwrap_or_default();
+        let says_when = |sentence: &String| {
+            let request = self.understand(sentence, about).map(|understood| understood.request);
+            !matches!(request, Some(Request::AskBack { why: AskReason::WhenMissing | AskReason::TextMissing, .. }))
+        };
+        if says_when(&first) { first } else { sentences.find(says_when).unwrap_or(first) }
+    }
+
+    /// Where words stand in a text, in bytes, as words are compared here.
+    pub fn find(text: &str, words: &str) -> Option<(usize, usize)> {
+        let (all, wanted) = (tokens::tokens(text), tokens::tokens(words));
+        let is_there = |at: usize| {
+            let found = all.get(at..at + wanted.len())?;
+            found.iter().map(|token| &token.text).eq(wanted.iter().map(|token| &token.text)).then_some(())?;
+            Some((found.first()?.start, found.last()?.end))
+        };
+        (0..all.len()).find_map(is_there)
     }
 
     /// The place that an answer names.

@@ -130,3 +130,49 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn reminders_are_read_only_for_an_agent_that_may_use_them_and_a_message_that_speaks_of_them() {
+    use crate::domain::agent::AgentId;
+    use crate::domain::rule::{Rule, RuleAction, RuleKind};
+    use crate::ids::{ContactId, ConversationId};
+
+    let rule = Rule {
+        id: "todo".to_owned(),
+        agent_id: AgentId::default_agent(),
+        kind: RuleKind::Keyword,
+        enabled: true,
+        priority: 1,
+        keywords: vec!["todo".to_owned()],
+        whole_word: false,
+        prefix: None,
+        action: RuleAction::CallReminder,
+        reply_text: String::new(),
+    };
+    let (tools, gate, control) = (Tools::nowhere(), Gate::new(false, &[]), ControlWords::built_in().unwrap());
+    let needs = |text: &str, listed: &[ToolName]| {
+        let settings = AgentSettings { tools: listed.to_vec(), ..AgentSettings::default() };
+        let rules = std::slice::from_ref(&rule);
+        let agent = CompiledAgent::new(AgentId::default_agent(), 1, settings, rules).unwrap();
+        let claim = Claim {
+            conversation_id: ConversationId(uuid::Uuid::nil()),
+            contact_id: ContactId(uuid::Uuid::nil()),
+            lease_token: 1,
+            mode: ModeState::BOT,
+            opted_out_at: None,
+            marketing_stopped_by: None,
+            blocked_at: None,
+            agent_id: AgentId::default_agent(),
+            agent_version: 1,
+            question: None,
+            pending: vec![message(&Ids::seeded(1), "a", text)],
+            unreadable: Vec::new(),
+        };
+        needs_reminders(&claim, &agent, &gate, &control, &tools)
+    };
+    for text in ["remind me at 9 to call", "cancel 2", "my reminders", "todo call Mom"] {
+        assert!(needs(text, &[ToolName::ListReminders]), "{text}");
+        assert!(!needs(text, &[ToolName::GetWeather]), "{text}");
+    }
+    assert!(!needs("good morning", ToolName::ALL));
+}

@@ -65,7 +65,8 @@ pub struct SaveRule {
     /// What happens on a match.
     #[schema(schema_with = action_schema)]
     action: RuleAction,
-    /// The answer of `reply_text`.
+    /// The answer of `reply_text`. Of `call_weather` and `call_reminder`: what is said where the message names no place or says no
+    /// more than the rule matched, and where the agent may not use the tool.
     #[serde(default)]
     #[schema(max_length = 4096, example = "It will be sunny.")]
     reply_text: String,
@@ -320,5 +321,5 @@ pub(super) fn rule_type_schema() -> Object {
 }
 
 pub(super) fn action_schema() -> Object {
-    words_schema(&["reply_text", "call_weather"])
+    words_schema(&["reply_text", "call_weather", "call_reminder"])
 }

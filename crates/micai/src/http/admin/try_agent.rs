@@ -19,9 +19,12 @@ use crate::agent::turn::{MATCHED_CHARACTERS_MAX, TurnInput, TurnOutcome, run_tur
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::conversation::ModeState;
 use crate::domain::inbound::{MessageNature, PendingMessage};
+use crate::domain::person::{AgentChoice, PersonFacts};
 use crate::domain::rule::{RuleAction, RuleKind};
+use crate::domain::schedule::Reminders;
+use crate::domain::tool::{ToolFate, ToolTrace};
 use crate::domain::turn::Decision;
-use crate::ids::InboundId;
+use crate::ids::{ContactId, InboundId};
 use crate::store::AgentWithRules;
 
 /// A message to try.
@@ -144,6 +147,7 @@ async fn explain(
     let gate = &state.gate;
     let normalised = normalise(&text);
     let pending = [message(text, now)];
+    let facts = stranger(state.store.agent_choices().await?, now);
     let outcome = run_turn(&TurnInput {
         agent: &agent,
         gate,
@@ -156,7 +160,7 @@ async fn explain(
         is_blocked: false,
         pending: &pending,
         question: None,
-        facts: None,
+        facts: Some(&facts),
         tools: &state.tools,
         // The message has just come in: it is inside any window.
         window_seconds: 0,
@@ -165,7 +169,10 @@ async fn explain(
     .await;
     let AllMatches { matches, cut } = agent.triggers.all_matches(&normalised);
     let reply = reply_text(&outcome);
-    let decision = outcome.trace.messages.into_iter().next().map_or(Decision::NoWords, |message| message.decision);
+    let (decision, tools) = match outcome.trace.messages.into_iter().next() {
+        Some(message) => (message.decision, message.tools),
+        None => (Decision::NoWords, Vec::new()),
+    };
     Ok(Explanation {
         gate: match gate.check(&normalised) {
             GateOutcome::NotRequired => GateView::NotRequired,
@@ -173,7 +180,7 @@ async fn explain(
             GateOutcome::Blocked => GateView::Blocked,
         },
         winner: winner(&decision, &matches),
-        reason: reason(&decision, reply.is_some()),
+        reason: reason(&decision, tools.first(), reply.is_some()),
         matches: matches.iter().map(MatchView::from).collect(),
         matches_cut: cut,
         agent_id: agent.id.0,
@@ -182,6 +189,18 @@ async fn explain(
         decision,
         reply,
     })
+}
+
+/// Somebody of whom nothing is known yet, with the agents that everybody may choose from.
+fn stranger(agents: Vec<AgentChoice>, now: Timestamp) -> PersonFacts {
+    PersonFacts {
+        contact_id: ContactId(Uuid::nil()),
+        phone: None,
+        zone: None,
+        last_inbound_at: Some(now),
+        reminders: Some(Reminders::default()),
+        agents,
+    }
 }
 
 /// A message that has just come in.
@@ -227,7 +246,14 @@ fn winner(decision: &Decision, matches: &[Match]) -> Option<Winner> {
     Some(Winner { rule_id: rule_id.clone(), because })
 }
 
-fn reason(decision: &Decision, has_reply: bool) -> String {
+fn reason(decision: &Decision, tool: Option<&ToolTrace>, has_reply: bool) -> String {
+    if let (Decision::Rule { rule_id, .. }, Some(ToolTrace { tool, fate, .. })) = (decision, tool) {
+        let refused = match fate {
+            ToolFate::NotAllowed => ", which the agent does not list: it did not run",
+            _ => "",
+        };
+        return format!("The rule `{rule_id}` answers with the tool `{tool}`{refused}.");
+    }
     match decision {
         Decision::Rule { rule_id, .. } if has_reply => format!("The rule `{rule_id}` answers."),
         Decision::Rule { rule_id, .. } => format!("The rule `{rule_id}` matches and has no words: nothing is said."),

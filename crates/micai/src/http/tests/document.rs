@@ -169,7 +169,7 @@ async fn closed_sets_are_listed_word_for_word() {
     assert_eq!(kinds.len(), 5);
     assert!(kinds.into_iter().all(|word| serde_json::from_value::<RuleKind>(word).is_ok()));
     let actions = words("/components/schemas/SaveRule/properties/action");
-    assert_eq!(actions.len(), 2);
+    assert_eq!(actions.len(), 3);
     assert!(actions.into_iter().all(|word| serde_json::from_value::<RuleAction>(word).is_ok()));
 }
 

@@ -44,7 +44,12 @@ async fn a_rule_that_does_not_fit_is_refused_by_name_and_bound() {
     for (more, code, field, message) in [
         (json!({"colour": 1}), "body_invalid", "colour", "is not known here"),
         (json!({"rule_type": "odd"}), "body_invalid", "rule_type", "expected one of `keyword`"),
-        (json!({"action": "shout"}), "body_invalid", "action", "expected `reply_text` or `call_weather`"),
+        (
+            json!({"action": "shout"}),
+            "body_invalid",
+            "action",
+            "expected one of `reply_text`, `call_weather`, `call_reminder`",
+        ),
         (json!({"priority": 3_000_000_000_u64}), "body_invalid", "priority", "expected a whole number"),
         (json!({"id": long}), "rule_field_too_long", "id", "at most 128"),
         (json!({"id": " "}), "rule_field_empty", "id", "is empty"),

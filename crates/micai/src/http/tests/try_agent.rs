@@ -113,3 +113,18 @@ async fn a_try_leaves_no_trace_and_has_bounds() {
     let unknown = platform.post("/admin/agents/support/try", json!({"text": "x", "colour": 1})).await;
     assert_eq!(unknown.problem(422, "body_invalid")["errors"][0]["field"], "colour");
 }
+
+#[tokio::test]
+async fn a_try_knows_which_agents_may_be_chosen() {
+    let platform = with_rules(&[rule("weather", "support", json!({}))]).await;
+    for (id, name, listed) in [("shop", "The Shop", true), ("hidden", "Hidden", false)] {
+        let agent = json!({ "id": id, "name": name, "listed": listed });
+        assert_eq!(platform.post("/admin/agents", agent).await.status, 201);
+    }
+    let explained = explain(&platform, "switch to the shop").await;
+    assert_eq!(explained["decision"], json!({"decision": "control", "wish": "switch"}), "{explained}");
+    assert!(explained["reply"].as_str().unwrap().contains("The Shop"), "{explained}");
+    let hidden = explain(&platform, "michael: switch to hidden").await;
+    assert_eq!(hidden["decision"]["decision"], "fallback", "{hidden}");
+    assert_eq!(explain(&platform, "agents").await["decision"]["wish"], "agents");
+}

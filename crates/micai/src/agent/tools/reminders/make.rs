@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::super::{Call, ToolError, ToolOutput};
-use super::{Scene, saying};
+use super::{SENTENCE_CHARACTERS_MAX, Scene, saying};
 use crate::agent::reminders::{
     AHEAD_DAYS_MAX, Again, AskReason, Happening, OutsideWindow, REMINDER_CHARACTERS_MAX, REPEAT_MINUTES_MIN, Request,
     Rhythm, Whereabouts,
@@ -73,7 +73,7 @@ pub(in crate::agent::tools) fn set(call: &Call<'_>, arguments: &Value) -> Result
                 why,
                 AskReason::Never | AskReason::OtherPerson | AskReason::ZoneUnknown | AskReason::ZoneUnclear
             );
-            let question = is_open.then(|| Question::ReminderTime { sentence: sentence.to_owned() });
+            let question = is_open.then(|| Question::ReminderTime { sentence: so_far(&scene, sentence, answer, why) });
             let said = scene.speaker.ask(why, text.as_deref());
             ToolOutput { question, ..saying(said, json!({ "unclear": why.name() })) }
         }
@@ -81,6 +81,16 @@ pub(in crate::agent::tools) fn set(call: &Call<'_>, arguments: &Value) -> Result
     };
     output.effects.splice(0..0, effects);
     Ok(output)
+}
+
+/// What was said so far, for the next answer to go on from: with the last answer where both together leave the same open.
+fn so_far(scene: &Scene<'_>, sentence: &str, answer: Option<&str>, left_open: AskReason) -> String {
+    let both = answer.map(|answer| format!("{sentence} {answer}")).filter(|both| {
+        let request = scene.tools.words.understand(both, scene.about()).map(|understood| understood.request);
+        matches!(request, Some(Request::AskBack { why, .. }) if why == left_open)
+            && both.chars().count() <= SENTENCE_CHARACTERS_MAX
+    });
+    both.unwrap_or_else(|| sentence.to_owned())
 }
 
 pub(super) fn unclear_place(place: &Whereabouts) -> AskReason {

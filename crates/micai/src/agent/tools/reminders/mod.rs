@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::super::answer::Wish;
 use super::{Call, ToolError, ToolOutput};
 use crate::agent::reminders::{Circumstances, ReminderWords, Request, Speaker, Whereabouts};
+use crate::agent::triggers::MatchedOn;
 use crate::domain::contact::{Address, AddressKind};
 use crate::domain::outbound::MessageBody;
 use crate::domain::person::PersonFacts;
@@ -67,6 +68,46 @@ pub(in crate::agent) fn of_words(tools: &super::Tools, said: &str, is_addressed:
         Request::ZoneAsked => (ToolName::SetTimeZone, json!({})),
     };
     Some(Wish { tool, arguments })
+}
+
+/// The call for words that a rule takes to be about reminders, and whether they say nothing beside what the rule matched. `said` is
+/// the end of `text` behind the invoke prefix. What makes no sense as a whole is read without the words that matched.
+pub(in crate::agent) fn of_rule(
+    tools: &super::Tools,
+    text: &str,
+    said: &str,
+    matched: &MatchedOn,
+    now: Timestamp,
+) -> (Wish, bool) {
+    let rest = beside(text, said, matched);
+    let understood = of_words(tools, said, true, now).or_else(|| of_words(tools, rest, true, now));
+    if let Some(wish) = understood {
+        return (wish, false);
+    }
+    let about = Circumstances { now, zone: None, is_addressed: true };
+    let sentence = tools.reminders.words.asking_for(rest, about);
+    let sentence: String = sentence.chars().take(SENTENCE_CHARACTERS_MAX).collect();
+    (Wish { tool: ToolName::SetReminder, arguments: json!({ "sentence": sentence }) }, !says_something(rest))
+}
+
+/// What stands behind the words that a rule matched; where nothing does, what stands before them.
+fn beside<'a>(text: &'a str, said: &'a str, matched: &MatchedOn) -> &'a str {
+    let Some((start, end)) = ReminderWords::find(text, matched.text()) else { return said };
+    let begins = text.trim_end().len().saturating_sub(said.len());
+    let behind = text.get(end.max(begins)..).unwrap_or_default().trim();
+    let before = text.get(begins..start.max(begins)).unwrap_or_default().trim();
+    match (says_something(before), says_something(behind)) {
+        (_, true) => behind,
+        (true, false) => before,
+        // An expression may match all of it.
+        (false, false) if matches!(matched, MatchedOn::Regex { .. }) => said,
+        (false, false) => "",
+    }
+}
+
+/// Whether there is more than marks.
+fn says_something(text: &str) -> bool {
+    text.chars().any(|letter| letter.is_alphanumeric() || !letter.is_ascii())
 }
 
 /// The call that an answer to a question about reminders leads to; nothing if it is no answer.

@@ -130,3 +130,35 @@ async fn where_nobody_knows_the_zone_it_is_asked_once() {
     let set = call(&mut desk, "set_reminder", json!({"sentence": "remind me in 20 minutes to stretch"})).await.unwrap();
     assert!(set.question.is_none() && reply(&set).contains("(UTC)"), "an interval needs no zone: {}", reply(&set));
 }
+
+#[test]
+fn what_a_rule_takes_for_a_reminder_is_read_without_the_words_that_matched() {
+    let tools = Tools::nowhere();
+    let keyword = |text: &str| MatchedOn::Keyword { text: text.to_owned() };
+    let exact = MatchedOn::Exact { text: "todo".to_owned() };
+    let regex = |text: &str| MatchedOn::Regex { pattern: "x".to_owned(), text: text.to_owned() };
+    for (text, said, matched, expected) in [
+        ("todo Call Mom at 9", "todo Call Mom at 9", keyword("todo"), "remind me Call Mom at 9"),
+        ("M: TODO: pay", "TODO: pay", keyword("todo"), "remind me : pay"),
+        ("pay the rent todo", "pay the rent todo", keyword("todo"), "remind me pay the rent"),
+        ("m: pay the rent todo!", "pay the rent todo!", keyword("todo"), "remind me pay the rent"),
+        ("m: todo pay", "todo pay", keyword("m: todo"), "remind me pay"),
+        ("M: pay", "pay", keyword("m:"), "remind me pay"),
+        ("stodo pay", "stodo pay", keyword("todo"), "remind me stodo pay"),
+        ("todo", "todo", exact, "remind me"),
+        ("buy milk", "buy milk", regex("buy milk"), "remind me buy milk"),
+        ("note: milk", "note: milk", regex("note"), "remind me : milk"),
+        // What makes sense as it stands is left alone.
+        ("remind me at 9 to pay", "remind me at 9 to pay", keyword("remind"), "remind me at 9 to pay"),
+        ("todo tomorrow at 9 pay", "todo tomorrow at 9 pay", keyword("todo"), "tomorrow at 9 pay"),
+    ] {
+        let (wish, is_bare) = of_rule(&tools, text, said, &matched, now());
+        assert_eq!(wish.arguments["sentence"], expected, "{text}");
+        assert_eq!(is_bare, expected == "remind me", "{text}");
+    }
+    let (wish, is_bare) = of_rule(&tools, "todo cancel 2", "todo cancel 2", &keyword("todo"), now());
+    assert_eq!((wish.tool, &wish.arguments["numbers"], is_bare), (ToolName::CancelReminder, &json!([2]), false));
+    let long = format!("todo {}", "word ".repeat(600));
+    let (wish, _) = of_rule(&tools, &long, &long, &keyword("todo"), now());
+    assert!(wish.arguments["sentence"].as_str().unwrap().chars().count() <= SENTENCE_CHARACTERS_MAX);
+}
