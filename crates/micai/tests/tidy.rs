@@ -34,7 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("letters", &["WHATSAPP"]),
     ("store", &[]),
     ("redis_link", &[]),
-    ("operator", &["WHATSAPP", "store"]),
+    ("operator", &["WHATSAPP", "store", "fetch"]),
     ("queue", &["redis_link"]),
     ("shared", &["redis_link"]),
     ("llm", &[]),

@@ -16,7 +16,9 @@ impl App {
         else {
             return Ok(());
         };
-        let webhook = OperatorWebhook::new(url.clone(), secret.clone()).context("notices cannot be sent")?;
+        let webhook = OperatorWebhook::new(url.clone(), secret.clone(), &config.tools.outbound_private_hosts).context(
+            "MICAI_OPERATOR_WEBHOOK_URL cannot be used; MICAI_OUTBOUND_PRIVATE_HOSTS names hosts that may be private",
+        )?;
         let interval_seconds = seconds(config.sweep_interval_seconds);
         let (store, clock, stop) = (self.store.clone(), clock.clone(), self.stop.clone());
         self.loops.push(tokio::spawn(operator::run(store, webhook, clock, dice, interval_seconds, stop)));

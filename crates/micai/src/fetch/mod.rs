@@ -107,6 +107,7 @@ impl Fetcher {
         }
         let client = Client::builder()
             .redirect(Policy::none())
+            .user_agent(concat!("micai/", env!("CARGO_PKG_VERSION")))
             // A proxy would resolve names by itself, past the check.
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -127,6 +128,22 @@ impl Fetcher {
         serde_json::from_slice(&body).map_err(|error| FetchError::Unusable(error.to_string()))
     }
 
+    /// Sends bytes as they are, and wants nothing back but a yes: what else the answer says is not read.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn post(&self, url: Url, headers: &[(&str, &str)], body: Vec<u8>) -> Result<(), FetchError> {
+        self.check(&url)?;
+        let request = self.client.post(url).body(body);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let status = request.send().await.map_err(|error| told(&error.without_url()))?.status();
+        match status.as_u16() {
+            _ if status.is_success() => Ok(()),
+            status @ 300..=399 => Err(FetchError::Redirected(status)),
+            status => Err(FetchError::Refused { status, said: String::new() }),
+        }
+    }
+
     /// Whether this address may be called, as far as it tells by itself; what its name resolves to is checked on the way.
     ///
     /// # Errors
@@ -140,13 +157,13 @@ impl Fetcher {
     }
 
     async fn answer(&self, request: RequestBuilder) -> Result<Vec<u8>, FetchError> {
-        let mut response = request.send().await.map_err(|error| told(&error))?;
+        let mut response = request.send().await.map_err(|error| told(&error.without_url()))?;
         let status = response.status();
         if status.is_redirection() {
             return Err(FetchError::Redirected(status.as_u16()));
         }
         let mut body = Vec::new();
-        while let Some(part) = response.chunk().await.map_err(|error| told(&error))? {
+        while let Some(part) = response.chunk().await.map_err(|error| told(&error.without_url()))? {
             if body.len() + part.len() > self.answer_bytes_max {
                 return Err(FetchError::Unusable(format!("it has more than {} bytes", self.answer_bytes_max)));
             }

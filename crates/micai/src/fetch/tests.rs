@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse as _;
-use axum::routing::get;
+use axum::routing::{any, get, post};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -123,6 +123,29 @@ async fn a_private_host_that_the_operator_names_is_reached_and_nothing_beside_it
     forbidden(fetcher.get_json("https://weather.example/json".parse().unwrap()).await);
 }
 
+#[tokio::test]
+async fn bytes_are_posted_as_they_are_and_of_the_answer_only_the_yes_is_read() {
+    let address = stand_in().await;
+    let (base, host) = (format!("http://{address}"), address.to_string());
+    let fetcher = Fetcher::new(&rules(&[&base], &[&host])).unwrap();
+    let post = async |path: &str, body: &[u8]| {
+        fetcher.post(format!("{base}{path}").parse().unwrap(), &[("x-signed", "by us")], body.to_vec()).await
+    };
+    assert_eq!(post("/take", b"{ }").await, Ok(()));
+    assert_eq!(post("/take", b"{}").await, Err(FetchError::Refused { status: 400, said: String::new() }));
+    assert_eq!(post("/long", b"").await, Ok(()), "however much it says");
+    assert_eq!(post("/away", b"").await, Err(FetchError::Redirected(302)));
+    for (rules, url) in [
+        (rules(&["https://desk.example"], &[]), "https://desk.example/"),
+        (rules(&["https://desk.example"], &[]), "https://other.example/"),
+        (rules(&[], &[&host]), &base),
+    ] {
+        let fetcher = Fetcher::with_lookup(&rules, resolves_to(&["10.0.0.5"])).unwrap();
+        let outcome = fetcher.post(url.parse().unwrap(), &[], Vec::new()).await;
+        assert!(matches!(outcome, Err(FetchError::Forbidden(_))), "{url}: {outcome:?}");
+    }
+}
+
 /// A server on this machine that answers in several ways.
 async fn stand_in() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -131,9 +154,15 @@ async fn stand_in() -> SocketAddr {
     let router = Router::new()
         .route("/json", get(async || "{\"sun\": true}"))
         .route("/words", get(async || "sunny"))
-        .route("/long", get(async || "x".repeat(1_001)))
-        .route("/away", get(async move || away.into_response()))
+        .route("/long", get(async || "x".repeat(1_001)).post(async || "x".repeat(1_001)))
+        .route("/away", any(async move || away.into_response()))
+        .route("/take", post(take))
         .route("/down", get(async || (StatusCode::SERVICE_UNAVAILABLE, "later")));
     tokio::spawn(async move { axum::serve(listener, router).await });
     address
+}
+
+async fn take(headers: axum::http::HeaderMap, body: axum::body::Bytes) -> StatusCode {
+    let is_as_sent = headers["x-signed"] == "by us" && !headers["user-agent"].is_empty() && body == "{ }";
+    if is_as_sent { StatusCode::NO_CONTENT } else { StatusCode::BAD_REQUEST }
 }

@@ -1,6 +1,7 @@
 //! Tells the operator's own system what people should look at: signed, at least once, in the end or never with an alert.
 //!
-//! The address is the operator's own choice, so its host may be private; redirects lead elsewhere and are not followed.
+//! The call goes through the one guarded client, to the one address that the operator chose: whether that may be private is for
+//! the operator to say as well.
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use uuid::Uuid;
 use crate::clock::SharedClock;
 use crate::domain::notice::{DueNotice, NOTICE_ATTEMPTS_MAX, NoticeKind, NoticeSubject};
 use crate::domain::outbound::SendError;
+use crate::fetch::{FetchError, FetchRules, Fetcher};
 use crate::store::{Store, StoreError};
 
 /// Carries `sha256=` and the HMAC of the body.
@@ -32,42 +34,40 @@ const FIRST_BACKOFF_SECONDS: i64 = 10;
 const BACKOFF_SECONDS_MAX: i64 = 3_600;
 
 /// Where notices go.
-#[derive(Debug)]
 pub struct OperatorWebhook {
     url: Url,
     secret: SecretString,
-    client: reqwest::Client,
+    fetcher: Fetcher,
 }
 
 impl OperatorWebhook {
-    /// That address, with the secret that signs what goes there.
+    /// That address, with the secret that signs what goes there, and the hosts that may be private and without TLS.
     ///
     /// # Errors
-    /// When no client can be made, as without the system's randomness.
-    pub fn new(url: Url, secret: SecretString) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(CALL_TIMEOUT)
-            .user_agent(concat!("micai/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { url, secret, client })
+    /// Why the address may not be called.
+    pub fn new(url: Url, secret: SecretString, private_hosts: &[String]) -> Result<Self, FetchError> {
+        let fetcher = Fetcher::new(&FetchRules {
+            allowed: vec![url.clone()],
+            private_hosts: private_hosts.to_vec(),
+            timeout: CALL_TIMEOUT,
+            // What it says is not read.
+            answer_bytes_max: 0,
+        })?;
+        Ok(Self { url, secret, fetcher })
     }
 
     async fn tell(&self, notice: &DueNotice) -> Result<(), SendError> {
         let body = serde_json::to_vec(&Body::of(notice)).map_err(|error| failed("unwritable", &error.to_string()))?;
-        let call = self
-            .client
-            .post(self.url.clone())
-            .header("content-type", "application/json")
-            .header(SIGNATURE_HEADER, whatsapp::signature::sign(&self.secret, &body))
-            .body(body);
-        // Its address may hold a key of theirs: an error must not repeat it.
-        let answer = call.send().await.map_err(|error| failed("unreachable", &error.without_url().to_string()))?;
-        let status = answer.status();
-        match status.is_success() {
-            true => Ok(()),
-            false => Err(failed("refused", &format!("It answered {}.", status.as_u16()))),
-        }
+        let signature = whatsapp::signature::sign(&self.secret, &body);
+        let headers = [("content-type", "application/json"), (SIGNATURE_HEADER, signature.as_str())];
+        // Its address may hold a key of theirs: no error of the client's repeats more of it than the host.
+        self.fetcher.post(self.url.clone(), &headers, body).await.map_err(|error| match error {
+            FetchError::Forbidden(why) => failed("forbidden", &why),
+            FetchError::Redirected(status) | FetchError::Refused { status, .. } => {
+                failed("refused", &format!("It answered {status}."))
+            }
+            FetchError::Unreachable(why) | FetchError::Unusable(why) => failed("unreachable", &why),
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod forgotten;
 mod handover;
+mod process;
 
 use micai::app::{App, Roles};
 use micai::clock::SystemClock;

@@ -6,34 +6,38 @@ use std::sync::{Arc, Mutex};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode as Answer};
 use jiff::SignedDuration;
-use micai::clock::Clock as _;
+use micai::app::{App, Roles};
+use micai::clock::{Clock as _, SystemClock};
+use micai::config::Config;
 use micai::domain::alert::{AlertKind, NewAlert, Severity};
 use micai::domain::audit::Actor;
 use micai::domain::conversation::{ConversationMode, ModeChange, ModeSetter};
 use micai::domain::notice::NoticeKind;
 use micai::domain::turn::{Effect, FinishOutcome};
 use micai::store::{Location, SetMode};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use reqwest::{Method, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::PhoneKind;
 use uuid::Uuid;
 
-use crate::harness::{ADMIN_KEY, Stage};
+use crate::harness::{ADMIN_KEY, Stage, settings, variable};
 use crate::postgres::Postgres;
 use crate::store::{LEASE_SECONDS, World, world};
 
-const SECRET: &str = "the-secret-of-the-operators-desk";
+pub(super) const SECRET: &str = "the-secret-of-the-operators-desk";
 
 /// The operator's own system: keeps what it is told, and answers as it was told to.
 #[derive(Clone, Default)]
-struct Desk {
+pub(super) struct Desk {
     told: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
     refusals: Arc<Mutex<usize>>,
 }
 
 impl Desk {
-    async fn open(refusals: usize) -> (Self, SocketAddr) {
+    pub(super) async fn open(refusals: usize) -> (Self, SocketAddr) {
         let desk = Self { refusals: Arc::new(Mutex::new(refusals)), ..Self::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -57,14 +61,16 @@ impl Desk {
         Answer::SERVICE_UNAVAILABLE
     }
 
-    fn told(&self) -> Vec<Value> {
+    pub(super) fn told(&self) -> Vec<Value> {
         self.told.lock().unwrap().iter().map(|(_, body)| serde_json::from_slice(body).unwrap()).collect()
     }
 }
 
 async fn stage_with(address: SocketAddr) -> Stage {
     let url = format!("http://{address}/desk?key=secret");
-    Stage::with(&[("operator_webhook_url", &url), ("operator_webhook_secret", SECRET)]).await
+    let host = address.to_string();
+    let settings = [("operator_webhook_url", url.as_str()), ("operator_webhook_secret", SECRET)];
+    Stage::with(&[settings[0], settings[1], ("outbound_private_hosts", &host)]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,6 +108,43 @@ async fn the_desk_is_told_at_least_once_with_one_id_and_a_signature() {
         .await;
     assert_eq!(desk.told()[3]["kind"], "handover_ended");
     stage.end().await;
+}
+
+/// What the operator's own network is, only the operator can say.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_desk_at_a_private_address_is_called_only_where_the_settings_allow_it() {
+    let (desk, address) = Desk::open(0).await;
+    for url in [format!("http://{address}/desk"), format!("https://{address}/desk?key=secret")] {
+        let said = refused_start(&url).await;
+        assert!(said.contains("MICAI_OPERATOR_WEBHOOK_URL") && said.contains("MICAI_OUTBOUND_PRIVATE_HOSTS"), "{said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+    // A name is looked up when it is called.
+    let url = format!("https://localhost:{}/desk", address.port());
+    let stage = Stage::with(&[("operator_webhook_url", &url), ("operator_webhook_secret", SECRET)]).await;
+    let phone = stage.phone("Ana", PhoneKind::Phone);
+    stage.answers(&phone, "human").await;
+    stage
+        .until("it is given up", async || {
+            stage.advance(3_600);
+            let alerts = stage.get("/admin/alerts").await.to_string();
+            alerts.contains("operator_webhook_failed") && alerts.contains("not public")
+        })
+        .await;
+    assert!(desk.told().is_empty());
+    stage.end().await;
+}
+
+/// What a platform says that does not start with this address.
+async fn refused_start(url: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let changes = [("operator_webhook_url", url), ("operator_webhook_secret", SECRET)];
+    let settings = settings(&folder.path().join("micai.db"), "http://127.0.0.1:9", &changes);
+    let environment = settings.into_iter().map(|(key, value)| (variable(&key), value));
+    let config = Config::load(environment, None).unwrap();
+    let dice = StdRng::seed_from_u64(1);
+    let started = App::start(&config, Roles::SERVE, Arc::new(SystemClock), dice).await;
+    format!("{:#}", started.err().expect("it does not start"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
