@@ -215,7 +215,7 @@ impl Batch {
         write_sends(&mut script, &self.sends)?;
         write_questions(&mut script, &self.questions);
         write_moves(&mut script, &self.moves);
-        write_replaced(&mut script, &self.replaced)?;
+        write_replaced(tx, &mut script, &self.replaced)?;
         script.run(tx).await?;
         let mut fired = self.fired;
         for conversations in [&mut fired.sends, &mut fired.turns] {
@@ -375,7 +375,11 @@ fn write_moves<'a>(script: &mut Script<'a>, moves: &'a [Move]) {
     );
 }
 
-fn write_replaced(script: &mut Script<'_>, replaced: &[(ConversationId, Uuid, Timestamp)]) -> Result<(), StoreError> {
+fn write_replaced(
+    tx: &Tx,
+    script: &mut Script<'_>,
+    replaced: &[(ConversationId, Uuid, Timestamp)],
+) -> Result<(), StoreError> {
     const COLUMNS: &[(&str, Kind)] =
         &[("conversation_id", Kind::Id), ("id", Kind::Id), ("error", Kind::Json), ("replaced_at", Kind::Instant)];
     let error = SendError {
@@ -388,13 +392,24 @@ fn write_replaced(script: &mut Script<'_>, replaced: &[(ConversationId, Uuid, Ti
         rows.push([conversation_id.0.into(), (*id).into(), Cell::json(&error)?, (*now).into()]);
     }
     let rows = script.batch(rows);
+    // Said so that only the primary key fits: all that is held is no way to a row.
+    let still_waits = match tx {
+        // A turn that lets it go may wait for a schedule of this batch: what is in its hands is passed over.
+        Tx::Pg(..) => {
+            "outbound_messages.id = (SELECT h.id FROM outbound_messages h
+                 WHERE h.conversation_id = replaced.conversation_id AND h.id = replaced.id
+                   AND coalesce(h.state, '') = 'held' FOR UPDATE SKIP LOCKED)"
+        }
+        Tx::Lite(_) => "coalesce(outbound_messages.state, '') = 'held'",
+    };
     script.step(
         &[rows],
-        // Said so that only the primary key fits: all that is held is no way to a row.
-        "UPDATE outbound_messages SET state = 'cancelled', error = replaced.error, updated_at = replaced.replaced_at
-         FROM replaced
-         WHERE outbound_messages.conversation_id = replaced.conversation_id AND outbound_messages.id = replaced.id
-           AND coalesce(outbound_messages.state, '') = 'held'",
+        format!(
+            "UPDATE outbound_messages SET state = 'cancelled', error = replaced.error, updated_at = replaced.replaced_at
+             FROM replaced
+             WHERE outbound_messages.conversation_id = replaced.conversation_id AND outbound_messages.id = replaced.id
+               AND {still_waits}"
+        ),
     );
     Ok(())
 }

@@ -217,12 +217,80 @@ async fn an_unreadable_row_is_put_aside(world: &World, location: &Location) {
     assert_eq!(world.store.fire_due(firing).await.unwrap().schedules, 0, "it is not met again");
 }
 
+/// Turns that put off what schedulers have in hand, while what it said last is let go and gives way to what it says now: nobody
+/// waits for somebody who waits for them.
+async fn turns_meet_schedulers(world: &World) {
+    const PEOPLE: usize = 20;
+    const ROUNDS: usize = 8;
+    let minutes = SignedDuration::from_mins;
+    let due_at = world.clock.now() + minutes(1);
+    let mut meetings = Vec::new();
+    for person in 0..PEOPLE {
+        let conversation = world.say(&format!("m{person}"), &format!("56000{person}"), "remind me").await;
+        let claim = world.store.claim(conversation, LEASE_SECONDS).await.unwrap().unwrap();
+        let id = ScheduleId::made_by(claim.pending[0].id, 0);
+        let new = NewSchedule {
+            id,
+            agent_id: claim.agent_id.clone(),
+            timing: Timing::new(Recurrence::Every { minutes: 5 }, "UTC", due_at),
+            action: ScheduleAction::Text { text: "Stretch.".into(), template: None },
+            first_due_at: due_at,
+            number: Some(1),
+        };
+        finish(world, conversation, vec![Effect::CreateSchedule(Box::new(new))], Some(claim)).await;
+        meetings.push((conversation, id));
+    }
+    let begun = Instant::now();
+    for round in 0..ROUNDS {
+        world.clock.advance(minutes(5));
+        world.attend().await;
+        let mut turns = Vec::new();
+        for (person, (conversation, id)) in meetings.iter().enumerate() {
+            let error = micai::domain::outbound::SendError {
+                code: None,
+                reason: "window_closed".into(),
+                detail: "The window is closed.".into(),
+            };
+            let candidate = world.due(*conversation).await;
+            world.store.refuse_send(&candidate, micai::domain::outbound::Refusal::Hold(error)).await.unwrap();
+            world.say(&format!("m{person}-{round}"), &format!("56000{person}"), "snooze").await;
+            let claim = world.store.claim(*conversation, LEASE_SECONDS).await.unwrap().unwrap();
+            let mut turn = world.turn(&claim, &[]);
+            let until = world.clock.now() + minutes(7);
+            turn.effects = vec![Effect::SnoozeSchedule { schedule_id: *id, until }];
+            turns.push(turn);
+        }
+        world.clock.advance(minutes(5));
+        let finishes = turns.into_iter().map(|turn| world.store.finish(turn));
+        let (finished, fired, also_fired) = tokio::join!(
+            futures_util::future::join_all(finishes),
+            world.store.fire_due(firing),
+            world.store.fire_due(firing)
+        );
+        for outcome in finished {
+            assert!(matches!(outcome.unwrap(), FinishOutcome::Finished { .. }));
+        }
+        fired.unwrap();
+        also_fired.unwrap();
+        for (conversation, _) in &meetings {
+            drain(world, *conversation).await;
+        }
+    }
+    eprintln!("{ROUNDS} meetings of {PEOPLE} turns and two schedulers took {:?}", begun.elapsed());
+}
+
 async fn story(location: Location) {
     let world = world(location.clone()).await;
     turns_make_put_off_and_give_up(&world).await;
     bounds_hold(&world, &location).await;
     an_unreadable_row_is_put_aside(&world, &location).await;
     a_thousand_of_one_person_delay_nobody(&world, &location).await;
+    world.store.close().await;
+}
+
+async fn meeting_story(location: Location) {
+    let world = world(location).await;
+    turns_meet_schedulers(&world).await;
     world.store.close().await;
 }
 
@@ -257,4 +325,16 @@ async fn ten_schedulers_and_ten_thousand_schedules_on_sqlite() {
 async fn ten_schedulers_and_ten_thousand_schedules_on_postgres() {
     let server = Postgres::start().await;
     crowd_story(server.location()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn turns_and_schedulers_meet_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    meeting_story(sqlite(&folder)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn turns_and_schedulers_meet_on_postgres() {
+    let server = Postgres::start().await;
+    meeting_story(server.location()).await;
 }
