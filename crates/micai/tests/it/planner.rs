@@ -296,7 +296,13 @@ async fn an_agents_own_time_counts_for_its_unknown_sends() {
     assert_eq!(evidence["deadline_passed"], false, "{evidence}");
     assert!(evidence["others_wait_until"].as_str() < evidence["deadline_at"].as_str(), "{evidence}");
     stage.advance(300);
-    stage.replies(&ana, 1).await;
+    // A look that had begun before counts from its end.
+    stage
+        .until("it is sent once more", async || {
+            stage.advance(1);
+            stage.heard(&ana).len() == 1
+        })
+        .await;
     stage.settle().await;
     assert!(open_alerts(&stage, "unknown_sends").await.is_empty());
     stage.end().await;
