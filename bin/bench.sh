@@ -222,7 +222,7 @@ hold_sends() {
   until=$(($(date +%s) + 840))
   until=$(date -u -d "@$until" +%Y-%m-%dT%H:%M:%SZ 2>/dev/null || date -u -r "$until" +%Y-%m-%dT%H:%M:%SZ)
   admin POST pauses '{"scope": "account", "reason": "bench", "until": "'"$until"'"}'
-  for country in AQ BV HM; do
+  for country in IS MT FJ; do
     admin POST pauses '{"scope": "country", "subject": "'"$country"'", "reason": "bench"}'
   done
   admin POST pauses '{"scope": "template", "subject": "reminder", "reason": "bench"}'
