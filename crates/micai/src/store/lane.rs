@@ -2,6 +2,7 @@
 //! lanes while the previous commit was in flight. No timer: an idle system answers at once, a loaded one shares each
 //! flush. One train for all verbs, since what costs is the flush, and SQLite has one writer anyway.
 
+mod express;
 #[cfg(test)]
 mod tests;
 
@@ -10,13 +11,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
+use self::express::{Express, Trip};
 use super::db::{Db, Tx};
 use super::error::StoreError;
-
-/// Commits in a row that the first lane may have to itself while the others wait: some tenths of a second. Webhooks are on
-/// a clock that we do not hold; replies under such a load can come a little later.
-const EXPRESS_TRIPS_MAX: u32 = 64;
 
 /// How often a batch is tried that had to give way to another process's transaction.
 const CONFLICT_TRIES_MAX: u32 = 4;
@@ -157,7 +156,7 @@ impl Train {
 
     /// Commits until every lane has ended.
     pub async fn run(mut self) {
-        let mut express_trips = 0;
+        let mut express = Express::default();
         let mut line = Line { db: self.db.clone(), kept: None, trips: 0 };
         loop {
             let waiting = self.waiting.notified();
@@ -182,10 +181,22 @@ impl Train {
                 }
                 None => None,
             };
-            let is_express = !self.cars[0].is_empty() && express_trips < EXPRESS_TRIPS_MAX;
-            express_trips = if is_express { express_trips + 1 } else { 0 };
-            let coupled = if is_express { 1 } else { self.cars.len() };
+            let has_others = self.cars[1..].iter().any(|car| !car.is_empty());
+            let coupled = match express.next(!self.cars[0].is_empty(), has_others, Instant::now()) {
+                Trip::Express => 1,
+                Trip::Together => self.cars.len(),
+                Trip::Linger(left) => {
+                    // Whatever it was that came, the next round looks for itself.
+                    let _ = tokio::time::timeout(left, waiting).await;
+                    continue;
+                }
+            };
+            let departed = Instant::now();
             commit(&mut line, &mut self.cars[..coupled]).await;
+            match coupled {
+                1 => express.went_alone(departed.elapsed()),
+                _ => express.went_together(departed.elapsed()),
+            }
         }
     }
 }
