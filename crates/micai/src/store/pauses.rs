@@ -135,7 +135,10 @@ impl Store {
         for row in self.load_pauses().await? {
             let held: i64 = read!(&self.db, |pool, D| {
                 sqlx::query_scalar(
-                    "SELECT count(*) FROM (SELECT 1 FROM pause_holds WHERE scope = $1 AND subject = $2 LIMIT 10000) h",
+                    // What was cancelled meanwhile waits no longer, and is struck off at the pause's end.
+                    "SELECT count(*) FROM (SELECT 1 FROM pause_holds w CROSS JOIN outbound_messages o
+                         WHERE w.scope = $1 AND w.subject = $2 AND o.conversation_id = w.conversation_id
+                           AND o.id = w.outbound_id AND coalesce(o.state, '') = 'held' LIMIT 10000) h",
                 )
                 .bind(&row.scope)
                 .bind(&row.subject)

@@ -317,6 +317,20 @@ async fn what_the_agent_had_queued_is_not_said_after_a_person_has_taken_over() {
     let bot = json!({ "mode": "bot" });
     stage.admin(Method::POST, &format!("/admin/conversations/{}/mode", conversations[0]), Some(bot)).await;
     assert_eq!(stage.answers(&ana, "hello again").await.len(), 1, "and nothing of what was cancelled");
+
+    // The same for what is held, which nobody counts as waiting any more.
+    let pause = json!({ "scope": "account", "reason": "until I am back" });
+    stage.admin(Method::POST, "/admin/pauses", Some(pause)).await;
+    assert!(stage.answers(&ana, "once more").await.is_empty());
+    assert_eq!(stage.get("/admin/pauses").await["items"][0]["held"], 1);
+    let paused = json!({ "mode": "paused" });
+    stage.admin(Method::POST, &format!("/admin/conversations/{}/mode", conversations[0]), Some(paused)).await;
+    let cancelled = &stage.outbound("cancelled").await[0]["error"]["detail"];
+    assert!(cancelled.as_str().unwrap().starts_with("An operator paused the conversation"), "{cancelled}");
+    assert_eq!(stage.get("/admin/pauses").await["items"][0]["held"], 0);
+    stage.admin(Method::DELETE, "/admin/pauses/account", None).await;
+    stage.settle().await;
+    assert_eq!(stage.heard(&ana).len(), 2);
     stage.end().await;
 }
 
