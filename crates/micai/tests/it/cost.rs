@@ -439,9 +439,8 @@ async fn a_spent_budget_holds_what_comes_until_it_is_raised() {
     what_the_operator_reads_of_a_budget(&stage).await;
 
     // What has gone out is spent now, not only put aside.
-    stage.advance(2);
     stage
-        .until("it is settled", async || {
+        .in_time("it is settled", async || {
             let budget = stage.get("/admin/budgets/november").await;
             (&budget["spent_micros"], &budget["reserved_micros"]) == (&json!(30_000), &json!(0))
         })
@@ -458,12 +457,10 @@ async fn a_spent_budget_holds_what_comes_until_it_is_raised() {
     save_budget(&stage, "november", json!({ "scope": "installation", "period": "month", "limit_micros": 50_000 }))
         .await;
     assert_eq!(stage.get("/admin/alerts").await["items"], json!([]), "over with the old limit");
-    stage.advance(2);
-    delivered(&stage, 5).await;
+    stage.in_time("two more are delivered", async || stage.outbound("delivered").await.len() == 5).await;
     let answer = stage.http.delete(stage.url("/admin/budgets/november")).header("x-admin-key", ADMIN_KEY);
     assert_eq!(answer.send().await.unwrap().status(), StatusCode::NO_CONTENT);
-    stage.advance(2);
-    delivered(&stage, 10).await;
+    stage.in_time("all are delivered", async || stage.outbound("delivered").await.len() == 10).await;
     assert!(phones.iter().all(|phone| stage.heard(phone).len() == 1), "each heard its answer once");
     stage.end().await;
 }
@@ -479,9 +476,8 @@ async fn a_failed_send_gives_its_money_back_and_each_contact_has_its_own() {
     stage.until("it failed", async || stage.outbound("failed").await.len() == 1).await;
     stage.simulator.say(&bo, "one").unwrap();
     delivered(&stage, 1).await;
-    stage.advance(2);
     stage
-        .until("the money is back", async || {
+        .in_time("the money is back", async || {
             let budget = stage.get("/admin/budgets/each").await;
             (&budget["reserved_micros"], &budget["spent_micros"]) == (&json!(0), &json!(10_000))
         })
@@ -493,7 +489,7 @@ async fn a_failed_send_gives_its_money_back_and_each_contact_has_its_own() {
     stage.until("it is held", async || stage.outbound("held").await.len() == 1).await;
     stage.advance(24 * 3_600);
     stage
-        .until("it is held no longer for the budget", async || {
+        .in_time("it is held no longer for the budget", async || {
             stage.outbound("held").await.iter().all(|held| held["error"]["reason"] != "budget_exceeded")
         })
         .await;
@@ -539,14 +535,8 @@ async fn who_comes_through_an_advertisement_costs_nothing_for_three_days_from_th
     let held = stage.outbound("held").await;
     assert_eq!((held.len(), &held[0]["error"]["reason"]), (1, &json!("budget_exceeded")), "it costs again: {held:?}");
     save_budget(&stage, "tiny", json!({ "scope": "contact", "period": "month", "limit_micros": 10_000 })).await;
-    stage.advance(2);
+    stage.in_time("it is spent", async || budget().await == (json!(0), json!(10_000))).await;
     delivered(&stage, 3).await;
-    stage
-        .until("it is spent", async || {
-            stage.advance(2);
-            budget().await == (json!(0), json!(10_000))
-        })
-        .await;
     stage.end().await;
 }
 

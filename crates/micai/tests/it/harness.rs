@@ -187,6 +187,17 @@ impl Stage {
         heard
     }
 
+    /// Waits until `holds` while the clock goes on: for what a loop does by the clock. One that was looking when the clock was moved
+    /// counts from the end of its look, and would wait for ever for a clock that stands still.
+    pub async fn in_time(&self, what: &str, holds: impl AsyncFn() -> bool) {
+        self.until(what, async || {
+            self.advance(1);
+            self.until_quiet().await;
+            holds().await
+        })
+        .await;
+    }
+
     /// Waits until webhooks are acknowledged and nothing is pending, queued or under way.
     pub async fn settle(&self) {
         tokio::time::timeout(PATIENCE, self.simulator.wait_idle()).await.expect("every webhook is acknowledged");

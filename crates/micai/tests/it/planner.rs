@@ -255,7 +255,7 @@ async fn an_agent_that_parks_its_unknown_sends_leaves_them_to_a_person_who_is_to
     open_line(&stage, "Bo").await;
     assert!(open_alerts(&stage, "unknown_sends").await.is_empty(), "a status may still settle it");
     stage.advance(60);
-    stage.until("somebody is told", async || !open_alerts(&stage, "unknown_sends").await.is_empty()).await;
+    stage.in_time("somebody is told", async || !open_alerts(&stage, "unknown_sends").await.is_empty()).await;
     let send = stage.outbound("unknown").await[0].clone();
     let evidence = &send["unknown"];
     assert_eq!((&evidence["deadline_passed"], &evidence["line"]), (&json!(true), &json!("open")), "{evidence}");
@@ -296,13 +296,7 @@ async fn an_agents_own_time_counts_for_its_unknown_sends() {
     assert_eq!(evidence["deadline_passed"], false, "{evidence}");
     assert!(evidence["others_wait_until"].as_str() < evidence["deadline_at"].as_str(), "{evidence}");
     stage.advance(300);
-    // A look that had begun before counts from its end.
-    stage
-        .until("it is sent once more", async || {
-            stage.advance(1);
-            stage.heard(&ana).len() == 1
-        })
-        .await;
+    stage.in_time("it is sent once more", async || stage.heard(&ana).len() == 1).await;
     stage.settle().await;
     assert!(open_alerts(&stage, "unknown_sends").await.is_empty());
     stage.end().await;
@@ -313,17 +307,11 @@ async fn unknown_sends_on_a_silent_line_are_told_and_the_word_is_taken_back() {
     let stage = Stage::open().await;
     let ana = unknown(&stage, "Ana").await;
     stage.advance(600);
-    stage.until("somebody is told", async || !open_alerts(&stage, "unknown_sends").await.is_empty()).await;
+    stage.in_time("somebody is told", async || !open_alerts(&stage, "unknown_sends").await.is_empty()).await;
     assert_eq!(open_alerts(&stage, "unknown_sends").await[0]["evidence"]["silent_line"], 1);
     open_line(&stage, "Bo").await;
-    stage.advance(2);
-    stage.replies(&ana, 1).await;
-    stage
-        .until("it is over", async || {
-            stage.advance(2);
-            open_alerts(&stage, "unknown_sends").await.is_empty()
-        })
-        .await;
+    stage.in_time("it is sent once more", async || stage.heard(&ana).len() == 1).await;
+    stage.in_time("it is over", async || open_alerts(&stage, "unknown_sends").await.is_empty()).await;
     stage.end().await;
 }
 

@@ -19,16 +19,6 @@ impl Stage {
         self.simulator.set_webhook(Some(&self.url("/webhook"))).unwrap();
     }
 
-    /// Moves the clock a second at a time until something holds.
-    async fn in_time(&self, what: &str, holds: impl AsyncFn() -> bool) {
-        self.until(what, async || {
-            self.advance(1);
-            self.until_quiet().await;
-            holds().await
-        })
-        .await;
-    }
-
     /// `reminder` for somebody, refused by this code; gives the phone.
     async fn refused_reminder(&self, code: u32, times: u32) -> String {
         let phone = self.phone("Ana", PhoneKind::Phone);
