@@ -24,8 +24,8 @@ pub(super) struct Spoken<'a> {
     /// The same in the one spelling that rules look at.
     pub normalised: &'a str,
     pub gate: &'a Gate,
-    /// It is the control word for the person's reminders, and the agent may list them.
-    pub wants_reminders: bool,
+    /// It is the control word for the person's reminders, in the language of that code, and the agent may list them.
+    pub wants_reminders: Option<&'a str>,
     /// It addresses the agent, or nobody has to.
     pub is_invoked: bool,
     /// It came while a question waited for its answer.
@@ -70,9 +70,8 @@ pub(super) async fn answer(agent: &CompiledAgent, spoken: &Spoken<'_>, desk: &mu
     if let Some(wish) = tapped.and_then(weather::of_row) {
         return by_tool(spoken, wish, desk).await;
     }
-    if spoken.wants_reminders {
-        let wish = Wish { tool: ToolName::ListReminders, arguments: Value::Object(serde_json::Map::new()) };
-        return by_tool(spoken, wish, desk).await;
+    if let Some(language) = spoken.wants_reminders {
+        return by_tool(spoken, reminders::of_control(language), desk).await;
     }
     if spoken.is_invoked {
         if let Some(found) = agent.triggers.winner(spoken.normalised) {

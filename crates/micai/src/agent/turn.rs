@@ -271,8 +271,11 @@ async fn judge(
     }
     // A tap on a button of ours, the answer to a question of ours and a control word are for us, and a schedule speaks to the
     // agent: they need no invocation.
-    let wants_reminders = matches!(steered, Steered::WantsReminders);
-    let is_invoked = wants_reminders
+    let wants_reminders = match &steered {
+        Steered::WantsReminders { language } => Some(language.as_str()),
+        _ => None,
+    };
+    let is_invoked = wants_reminders.is_some()
         || matches!(message.nature, MessageNature::Tap | MessageNature::Schedule)
         || input.gate.check(&normalised) != GateOutcome::Blocked;
     if !is_invoked && !is_awaited {

@@ -44,9 +44,13 @@ async fn a_reminder_is_confirmed_and_comes_and_can_be_put_off() {
     let none = answer(&stage, &ana, "michael: my reminders", 6).await;
     assert!(none.starts_with("You have no reminders."), "{none}");
     // The control word is for us alone, in whatever language.
-    for (place, said) in [(7, "My reminders"), (8, "mis recordatorios"), (9, "michael: mis recordatorios")] {
+    for (place, said, expected) in [
+        (7, "My reminders", "You have no reminders."),
+        (8, "mis recordatorios", "No tiene recordatorios."),
+        (9, "michael: meus lembretes", "You have no reminders."),
+    ] {
         let none = answer(&stage, &ana, said, place).await;
-        assert!(none.starts_with("You have no reminders."), "{said}: {none}");
+        assert!(none.starts_with(expected), "{said}: {none}");
     }
     assert!(answer(&stage, &ana, "help", 10).await.contains("\nMY REMINDERS: "), "help names it");
     stage.end().await;
@@ -274,5 +278,38 @@ async fn what_was_kept_for_a_person_who_is_forgotten_never_comes() {
     assert_eq!(stage.heard(&ana).len(), 2, "{:?}", stage.heard(&ana));
     let list = answer(&stage, &ana, "michael: my reminders", 3).await;
     assert!(list.starts_with("You have no reminders."), "{list}");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_spanish_it_is_answered_in_spanish() {
+    let stage = stage().await;
+    let ana = stage.phone("Ana", PhoneKind::Username);
+    let said = async |text: &str, place: usize| answer(&stage, &ana, text, place).await;
+    let asked = said("michael: recuérdame en 3 días a las 9 de la mañana pagar el alquiler", 1).await;
+    assert!(asked.starts_with("¿En qué ciudad está?"), "{asked}");
+    let set = said("Madrid", 2).await;
+    assert!(
+        set.starts_with("Recordatorio 1 anotado: pagar el alquiler\nLlega el ")
+            && set.contains(" a las 09:00 (Europe/Madrid)."),
+        "{set}"
+    );
+    let soon = said("michael: recuérdame pronto estirarme", 3).await;
+    assert!(
+        soon.starts_with("Necesito una hora exacta.") && soon.contains("«michael: recuérdame en 2 horas"),
+        "{soon}"
+    );
+    assert!(said("en 20 minutos", 4).await.starts_with("Recordatorio 2 anotado: estirarme\n"));
+    stage.advance(20 * MINUTE);
+    assert_eq!(stage.replies(&ana, 5).await[4], "Recordatorio: estirarme");
+    stage.settle().await;
+    let put_off = said("michael: posponlo 10 minutos", 6).await;
+    assert!(put_off.starts_with("Se lo recuerdo otra vez el ") && put_off.ends_with(": estirarme"), "{put_off}");
+    let list = said("mis recordatorios", 7).await;
+    assert!(list.starts_with("Sus recordatorios (hora de Europe/Madrid):\n2. estirarme: "), "{list}");
+    assert!(list.contains("1. pagar el alquiler: ") && list.ends_with("escriba «michael: cancela 2»."), "{list}");
+    assert_eq!(said("michael: cancela 1", 8).await, "Cancelado: pagar el alquiler");
+    assert!(said("michael: my reminders", 9).await.starts_with("Your reminders"), "each in its own");
+    assert_eq!(said("michael: cancela todos", 10).await, "Cancelado: estirarme");
     stage.end().await;
 }

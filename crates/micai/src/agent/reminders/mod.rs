@@ -32,7 +32,8 @@ use sentence::Wish;
 use zones::{Place, SEVERAL, Zones};
 
 /// The languages that are compiled in, the one that answers where none is known first.
-const LANGUAGES: [&str; 1] = [include_str!("../../../data/reminders/en.toml")];
+const LANGUAGES: [&str; 2] =
+    [include_str!("../../../data/reminders/en.toml"), include_str!("../../../data/reminders/es.toml")];
 
 /// Reads what people say about reminders.
 pub struct ReminderWords {
@@ -240,9 +241,14 @@ impl ReminderWords {
         Some(Speaker { say: &language.say, prefix })
     }
 
-    /// The codes of the languages, in their order.
-    pub fn codes(&self) -> impl Iterator<Item = &str> {
-        self.languages.iter().map(|language| language.code.as_str())
+    /// The code of the language of that place.
+    pub fn code(&self, language: usize) -> Option<&str> {
+        self.languages.get(language).map(|language| language.code.as_str())
+    }
+
+    /// The place of the language of that code; of the first where there is none.
+    pub fn language(&self, code: &str) -> usize {
+        self.languages.iter().position(|language| language.code == code).unwrap_or_default()
     }
 
     fn request(&self, wish: Wish, about: Circumstances<'_>) -> Request {

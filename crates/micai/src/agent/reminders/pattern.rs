@@ -27,6 +27,7 @@ pub(super) enum Slot {
     PluralWeekdays,
     Month,
     Part,
+    Half,
     NumericDate,
     Zone,
     ZoneCode,
@@ -39,7 +40,7 @@ pub(super) enum Slot {
 }
 
 impl Slot {
-    const NAMES: [(&'static str, Self); 26] = [
+    const NAMES: [(&'static str, Self); 27] = [
         ("number", Self::Number),
         ("decimal", Self::Decimal),
         ("numbers", Self::Numbers),
@@ -57,6 +58,7 @@ impl Slot {
         ("plural_weekdays", Self::PluralWeekdays),
         ("month", Self::Month),
         ("part", Self::Part),
+        ("half", Self::Half),
         ("numeric_date", Self::NumericDate),
         ("zone", Self::Zone),
         ("zone_code", Self::ZoneCode),

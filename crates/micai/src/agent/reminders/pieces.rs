@@ -59,7 +59,8 @@ impl DayPart {
             Self::Am => hour < 12,
             Self::Pm => hour >= 12,
             Self::Morning => (1..=12).contains(&hour),
-            Self::Afternoon => (12..=19).contains(&hour),
+            // Where the evening has no word of its own, eight is still in the afternoon.
+            Self::Afternoon => (12..=20).contains(&hour),
             Self::Evening => (16..=23).contains(&hour),
             Self::Night => hour >= 18 || hour <= 5,
         }

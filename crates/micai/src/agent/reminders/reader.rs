@@ -213,6 +213,10 @@ impl<'a> Reader<'a> {
             }
             Slot::Unit => self.each(language.units.longest(tokens, at), bound, |bound, unit| bound.unit = Some(unit)),
             Slot::Part => self.each(language.parts.longest(tokens, at), bound, |bound, part| bound.part = Some(part)),
+            Slot::Half => {
+                let half = language.parts.longest(tokens, at).filter(|(_, part)| part.usual_time().is_none());
+                self.each(half, bound, |bound, part| bound.part = Some(part))
+            }
             Slot::Zone | Slot::ZoneCode => {
                 let zone = self.zones.longest(tokens, at, slot == Slot::ZoneCode);
                 self.each(zone, bound, |bound, zone| bound.zone = Some(zone))

@@ -28,6 +28,7 @@ pub(super) struct Say {
     weekdays: Vec<String>,
     months: Vec<String>,
     date: String,
+    day_month: String,
     moment: String,
     last_joiner: String,
     set_once: String,
@@ -172,7 +173,9 @@ impl Speaker<'_> {
             RhythmDays::Yearly { month, day } => {
                 let names = &self.say.months;
                 let month = usize::try_from(*month - 1).ok().and_then(|place| names.get(place)).cloned();
-                ("year", format!("{day} {}", month.unwrap_or_default()), String::new())
+                let values = [("day", day.to_string()), ("month", month.unwrap_or_default())];
+                let values: Vec<_> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                ("year", self.fill(&self.say.day_month, &values), String::new())
             }
         };
         self.every(what, rhythm.interval, &[("days", &days), ("time", &time), ("nth", &nth)])

@@ -110,10 +110,11 @@ fn the_table_of_phrases_means_what_it_says() {
 #[test]
 fn every_answer_can_be_said() {
     let reminders = ReminderWords::built_in().unwrap();
-    let speaker = reminders.speaker(0, "michael: ").unwrap();
     for [phrase, _, _, about] in phrases() {
         let (now, zone, is_addressed) = circumstances(about);
         let understood = reminders.understand(phrase, Circumstances { now, zone, is_addressed });
+        let language = understood.as_ref().map_or(0, |understood| understood.language);
+        let speaker = reminders.speaker(language, "michael: ").unwrap();
         let said = match understood.map(|understood| understood.request) {
             Some(Request::Set { text, happening, .. }) => speaker.confirmation(7, &text, &happening),
             Some(Request::AskBack { why, text }) => speaker.ask(why, text.as_deref()),

@@ -72,7 +72,7 @@ pub(super) async fn run(tool: ToolName, call: &Call<'_>, arguments: &Value) -> R
     match tool {
         ToolName::GetWeather => weather::run(call, arguments).await,
         ToolName::SetReminder => reminders::set(call, arguments),
-        ToolName::ListReminders => reminders::list(call),
+        ToolName::ListReminders => reminders::list(call, arguments),
         ToolName::CancelReminder => reminders::cancel(call, arguments),
         ToolName::SnoozeReminder => reminders::snooze(call, arguments),
         ToolName::SetTimeZone => reminders::set_time_zone(call, arguments),

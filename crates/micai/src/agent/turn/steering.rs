@@ -42,7 +42,10 @@ pub(super) enum Steered {
     /// The message is dealt with.
     Judged(Judged),
     /// The person asks for the reminders that the agent may list: its tool answers.
-    WantsReminders,
+    WantsReminders {
+        /// The code of the language of the word.
+        language: String,
+    },
     /// It is no control word, or not here.
     No,
 }
@@ -61,7 +64,8 @@ pub(super) fn steered(
     }
     if heard.wish == ControlWish::Reminders {
         let may_list = input.agent.settings.may_use(ToolName::ListReminders);
-        return if may_list { Steered::WantsReminders } else { Steered::No };
+        let language = heard.language.code.clone();
+        return if may_list { Steered::WantsReminders { language } } else { Steered::No };
     }
     let Some(verdict) = control::judge(&heard, message, &scene(input, course)) else { return Steered::No };
     let late = super::lateness(input, message);

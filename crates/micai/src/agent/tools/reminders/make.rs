@@ -24,7 +24,7 @@ const WINDOW_MARGIN_SECONDS: i64 = 300;
 
 /// Runs the tool; the arguments fit its schema.
 pub(in crate::agent::tools) fn set(call: &Call<'_>, arguments: &Value) -> Result<ToolOutput, ToolError> {
-    let mut scene = Scene::of(call)?;
+    let mut scene = Scene::of(call, arguments)?;
     if scene.waiting().len() >= REMINDERS_PER_CONTACT_MAX {
         let said = scene.speaker.too_many(REMINDERS_PER_CONTACT_MAX);
         return Ok(saying(said, json!({ "refused": "too_many", "most": REMINDERS_PER_CONTACT_MAX })));

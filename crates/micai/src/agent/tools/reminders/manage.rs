@@ -15,8 +15,8 @@ use crate::domain::turn::Effect;
 const DATA_TEXT_CHARACTERS_MAX: usize = 120;
 
 /// Runs `list_reminders`.
-pub(in crate::agent::tools) fn list(call: &Call<'_>) -> Result<ToolOutput, ToolError> {
-    let scene = Scene::of(call)?;
+pub(in crate::agent::tools) fn list(call: &Call<'_>, arguments: &Value) -> Result<ToolOutput, ToolError> {
+    let scene = Scene::of(call, arguments)?;
     let listed = listed(&scene);
     let data: Vec<Value> = listed
         .iter()
@@ -47,7 +47,7 @@ fn listed<'a>(scene: &Scene<'a>) -> Vec<Listed<'a>> {
 
 /// Runs `cancel_reminder`; the arguments fit its schema.
 pub(in crate::agent::tools) fn cancel(call: &Call<'_>, arguments: &Value) -> Result<ToolOutput, ToolError> {
-    let scene = Scene::of(call)?;
+    let scene = Scene::of(call, arguments)?;
     let waiting = scene.waiting();
     if arguments["all"] == true {
         return Ok(match waiting {
@@ -104,7 +104,7 @@ fn numbers<'a>(schedules: impl Iterator<Item = &'a Schedule>) -> Vec<i64> {
 
 /// Runs `snooze_reminder`; the arguments fit its schema.
 pub(in crate::agent::tools) fn snooze(call: &Call<'_>, arguments: &Value) -> Result<ToolOutput, ToolError> {
-    let scene = Scene::of(call)?;
+    let scene = Scene::of(call, arguments)?;
     let Some(last) = scene.last_that_came() else {
         return Ok(saying(scene.speaker.snooze_nothing(), json!({ "snoozed": null })));
     };
@@ -137,7 +137,7 @@ pub(in crate::agent::tools) fn snooze(call: &Call<'_>, arguments: &Value) -> Res
 
 /// Runs `set_time_zone`; the arguments fit its schema. Without a place it says which zone is used.
 pub(in crate::agent::tools) fn set_time_zone(call: &Call<'_>, arguments: &Value) -> Result<ToolOutput, ToolError> {
-    let scene = Scene::of(call)?;
+    let scene = Scene::of(call, arguments)?;
     let question = Question::ReminderZone { sentence: String::new(), answer: None };
     let Some(place) = arguments["place"].as_str() else {
         return Ok(match &scene.zone {

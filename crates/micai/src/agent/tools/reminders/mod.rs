@@ -52,22 +52,39 @@ pub(in crate::agent) fn of_words(tools: &super::Tools, said: &str, is_addressed:
         return None;
     }
     let about = Circumstances { now, zone: None, is_addressed };
-    let (tool, arguments) = match tools.reminders.words.understand(said, about)?.request {
+    let words = &tools.reminders.words;
+    let understood = words.understand(said, about)?;
+    let answered = |arguments: Value| answered_in(arguments, words.code(understood.language));
+    let (tool, arguments) = match understood.request {
         Request::Set { .. } | Request::NeedsZone | Request::AskBack { .. } => {
             (ToolName::SetReminder, json!({ "sentence": said }))
         }
-        Request::List => (ToolName::ListReminders, json!({})),
-        Request::Cancel(numbers) => (ToolName::CancelReminder, json!({ "numbers": numbers })),
-        Request::CancelAll => (ToolName::CancelReminder, json!({ "all": true })),
-        Request::CancelLast => (ToolName::CancelReminder, json!({})),
+        Request::List => (ToolName::ListReminders, answered(json!({}))),
+        Request::Cancel(numbers) => (ToolName::CancelReminder, answered(json!({ "numbers": numbers }))),
+        Request::CancelAll => (ToolName::CancelReminder, answered(json!({ "all": true }))),
+        Request::CancelLast => (ToolName::CancelReminder, answered(json!({}))),
         Request::CancelText(text) => {
-            (ToolName::CancelReminder, json!({ "text": text.chars().take(PLACE_CHARACTERS_MAX).collect::<String>() }))
+            let text: String = text.chars().take(PLACE_CHARACTERS_MAX).collect();
+            (ToolName::CancelReminder, answered(json!({ "text": text })))
         }
         Request::Snooze(_) => (ToolName::SnoozeReminder, json!({ "sentence": said })),
-        Request::Zone(zone) => (ToolName::SetTimeZone, json!({ "place": zone })),
-        Request::ZoneAsked => (ToolName::SetTimeZone, json!({})),
+        Request::Zone(zone) => (ToolName::SetTimeZone, answered(json!({ "place": zone }))),
+        Request::ZoneAsked => (ToolName::SetTimeZone, answered(json!({}))),
     };
     Some(Wish { tool, arguments })
+}
+
+/// The call for a control word that asks for the reminders, in the language of that code.
+pub(in crate::agent) fn of_control(language: &str) -> Wish {
+    Wish { tool: ToolName::ListReminders, arguments: answered_in(json!({}), Some(language)) }
+}
+
+/// Arguments without words of the person's own: in which language they are answered.
+fn answered_in(mut arguments: Value, language: Option<&str>) -> Value {
+    if let Some(code) = language {
+        arguments["language"] = code.into();
+    }
+    arguments
 }
 
 /// The call for words that a rule takes to be about reminders, and whether they say nothing beside what the rule matched. `said` is
@@ -210,9 +227,13 @@ struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    fn of(call: &'a Call<'a>) -> Result<Self, ToolError> {
+    fn of(call: &'a Call<'a>, arguments: &Value) -> Result<Self, ToolError> {
         let tools = &call.tools.reminders;
-        let speaker = tools.words.speaker(0, &tools.prefix);
+        let about = Circumstances { now: call.now, zone: None, is_addressed: true };
+        let said = arguments["sentence"].as_str().and_then(|sentence| tools.words.understand(sentence, about));
+        let named = arguments["language"].as_str().map(|code| tools.words.language(code));
+        let language = said.map(|understood| understood.language).or(named).unwrap_or_default();
+        let speaker = tools.words.speaker(language, &tools.prefix);
         let speaker = speaker.ok_or_else(|| ToolError::Failed("no language is compiled in".to_owned()))?;
         let facts = call.facts;
         let phone = facts.and_then(|facts| facts.phone.as_ref());

@@ -2,13 +2,21 @@
 
 use std::sync::LazyLock;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::table::Definition;
 use super::{PLACE_CHARACTERS_MAX, SENTENCE_CHARACTERS_MAX};
 use crate::agent::reminders::REMINDER_CHARACTERS_MAX;
 use crate::domain::schedule::RRULE_CHARACTERS_MAX;
 use crate::domain::tool::ToolName;
+
+/// The language of an answer to a call that holds no words of the person's own.
+fn language() -> Value {
+    json!({
+        "type": "string", "minLength": 2, "maxLength": 8,
+        "description": "Code of the language that the person is answered in, such as es: English where it is missing or not known."
+    })
+}
 
 static SET: LazyLock<Definition> = LazyLock::new(|| Definition {
     name: ToolName::SetReminder,
@@ -56,7 +64,9 @@ static SET: LazyLock<Definition> = LazyLock::new(|| Definition {
 static LIST: LazyLock<Definition> = LazyLock::new(|| Definition {
     name: ToolName::ListReminders,
     description: "The person's reminders that are still to come, with the numbers by which they are cancelled.",
-    arguments: json!({ "type": "object", "properties": {}, "required": [], "additionalProperties": false }),
+    arguments: json!({
+        "type": "object", "properties": { "language": language() }, "required": [], "additionalProperties": false
+    }),
     reach: &[],
 });
 
@@ -72,7 +82,8 @@ static CANCEL: LazyLock<Definition> = LazyLock::new(|| Definition {
                 "items": { "type": "integer", "minimum": 0, "maximum": 999_999_999 }
             },
             "text": { "type": "string", "minLength": 1, "maxLength": PLACE_CHARACTERS_MAX },
-            "all": { "type": "boolean" }
+            "all": { "type": "boolean" },
+            "language": language()
         },
         "required": [],
         "additionalProperties": false
@@ -110,7 +121,8 @@ static SET_TIME_ZONE: LazyLock<Definition> = LazyLock::new(|| Definition {
             "place": {
                 "type": "string", "minLength": 1, "maxLength": PLACE_CHARACTERS_MAX,
                 "description": "A big city or an IANA zone: \"Lisbon\", \"America/Sao_Paulo\"."
-            }
+            },
+            "language": language()
         },
         "required": [],
         "additionalProperties": false
