@@ -12,6 +12,7 @@ use crate::domain::agent::AgentId;
 use crate::domain::alert::{AlertKind, NewAlert, Severity};
 use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::conversation::{ConversationMode, ModeChange, ModeSetter, ModeState, silenced_error};
+use crate::domain::fate::UnknownSend;
 use crate::domain::turn::{Effect, FinishedTurn};
 use crate::ids::{ContactId, ConversationId, Ids};
 
@@ -103,6 +104,39 @@ async fn silence(tx: &mut Tx, id: ConversationId, mode: ConversationMode, now: T
         .rows_affected()
     });
     Ok(cancelled)
+}
+
+/// Cancels a reply that was just queued for its repetition, if an operator has taken the conversation over since it was written.
+pub(super) async fn silence_repetition(tx: &mut Tx, send: &UnknownSend, now: Timestamp) -> Result<bool, StoreError> {
+    let taken: Option<ModeRow> = on!(&mut *tx, |connection, D| {
+        sqlx::query_as(
+            "SELECT c.mode, c.mode_until, c.mode_set_by FROM conversations c CROSS JOIN outbound_messages o
+             WHERE c.id = $1 AND o.conversation_id = $1 AND o.id = $2 AND o.turn_id IS NOT NULL AND NOT o.ignores_opt_out
+               AND c.mode_set_by = 'operator' AND c.mode_since >= o.created_at",
+        )
+        .bind(send.conversation_id.0)
+        .bind(send.id.0)
+        .fetch_optional(connection)
+        .await?
+    });
+    let Some(taken) = taken else { return Ok(false) };
+    let mode = state_of(&taken.mode, taken.mode_until, taken.mode_set_by.as_deref())?.at(now);
+    if mode == ConversationMode::Bot {
+        return Ok(false);
+    }
+    on!(tx, |connection, D| {
+        sqlx::query(
+            "UPDATE outbound_messages SET state = 'cancelled', error = $1, updated_at = $2
+             WHERE conversation_id = $3 AND id = $4 AND state = 'queued'",
+        )
+        .bind(Json(silenced_error(mode)))
+        .bind(Ts(now))
+        .bind(send.conversation_id.0)
+        .bind(send.id.0)
+        .execute(connection)
+        .await?;
+    });
+    Ok(true)
 }
 
 /// A person in charge has written: they are in charge for so long again.

@@ -9,6 +9,7 @@ use super::Store;
 use super::agents::read_word;
 use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
+use super::handover;
 use crate::domain::agent::UNKNOWN_DEADLINE_SECONDS_MIN;
 use crate::domain::fate::{UnknownRules, UnknownSend};
 use crate::domain::outbound::SendError;
@@ -148,7 +149,8 @@ impl Store {
         Ok(usize::try_from(expired).unwrap_or(usize::MAX))
     }
 
-    /// Queues an unknown send for its one repetition. `false` when a status or a person settled it meanwhile.
+    /// Queues an unknown send for its one repetition. `false` when a status or a person settled it meanwhile, and when it did not go
+    /// out and is cancelled, because an operator has taken the conversation over since.
     pub async fn resend_unknown(&self, unknown: &UnknownSend) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
@@ -166,8 +168,9 @@ impl Store {
             .await?
             .rows_affected()
         });
+        let silenced = changed > 0 && handover::silence_repetition(&mut tx, unknown, now).await?;
         tx.commit().await?;
-        Ok(changed > 0)
+        Ok(changed > 0 && !silenced)
     }
 }
 

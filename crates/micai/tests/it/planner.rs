@@ -303,6 +303,27 @@ async fn an_agents_own_time_counts_for_its_unknown_sends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_got_lost_is_not_said_again_after_a_person_has_taken_over() {
+    let stage = Stage::open().await;
+    let ana = unknown(&stage, "Ana").await;
+    let send = stage.outbound("unknown").await[0].clone();
+    let mode = format!("/admin/conversations/{}/mode", send["conversation_id"].as_str().unwrap());
+    stage.post(&mode, json!({ "mode": "human" })).await;
+    assert_eq!(
+        stage.outbound("unknown").await.len(),
+        1,
+        "it may have gone out: only its status or its time settles it"
+    );
+    open_line(&stage, "Bo").await;
+    stage.in_time("it is cancelled", async || stage.outbound("unknown").await.is_empty()).await;
+    let cancelled = stage.outbound("cancelled").await;
+    assert_eq!((&cancelled[0]["id"], &cancelled[0]["error"]["reason"]), (&send["id"], &json!("handed_over")));
+    stage.settle().await;
+    assert!(stage.heard(&ana).is_empty());
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn unknown_sends_on_a_silent_line_are_told_and_the_word_is_taken_back() {
     let stage = Stage::open().await;
     let ana = unknown(&stage, "Ana").await;

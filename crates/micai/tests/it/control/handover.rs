@@ -13,6 +13,8 @@ use micai::domain::alert::{AlertKind, NewAlert, Severity};
 use micai::domain::audit::Actor;
 use micai::domain::conversation::{ConversationMode, ModeChange, ModeSetter};
 use micai::domain::notice::NoticeKind;
+use micai::domain::outbound::{AttemptOutcome, Refusal, SendError};
+use micai::domain::pause::{Pause, PauseCause, PauseKey, PauseScope};
 use micai::domain::turn::{Effect, FinishOutcome};
 use micai::store::{Location, SetMode};
 use rand::SeedableRng as _;
@@ -365,11 +367,63 @@ async fn a_turn_counts_once(world: &World) {
     world.store.finish(world.turn(&claim, &[])).await.unwrap();
 }
 
+/// What was queued, held or got lost is not said after a person has taken over.
+async fn the_agent_is_silent_at_once(world: &World) {
+    let store = &world.store;
+    let conversation = world.say("s-1", "15550002", "hello").await;
+    world.answer(conversation, &["one", "two", "three"]).await;
+    let lost = world.due(conversation).await;
+    assert!(store.begin_send(&lost).await.unwrap());
+    let error = SendError { code: None, reason: "timeout".into(), detail: String::new() };
+    assert!(world.settle(&lost, AttemptOutcome::Unknown { error: error.clone() }).await);
+    world.clock.advance(SignedDuration::from_secs(3_600));
+    let held = world.due(conversation).await;
+    let account = PauseKey::new(PauseScope::Account, "");
+    assert!(store.refuse_send(&held, Refusal::Pause(account.clone(), error)).await.unwrap().moved);
+    let queued = world.due(conversation).await;
+    let pause = Pause {
+        key: account.clone(),
+        cause: PauseCause::Person,
+        code: None,
+        sentence: "It is late.".to_owned(),
+        since: world.clock.now(),
+        until: None,
+    };
+    assert!(store.set_pause(&pause, &Actor::Platform).await.unwrap());
+    assert_eq!(store.pauses().await.unwrap()[0].held, 1);
+
+    let set = SetMode { mode: ConversationMode::Human, seconds: Some(3_600), reason: None };
+    assert!(store.set_mode(conversation, set, &Actor::Platform).await.unwrap());
+    assert_eq!((world.state(&queued).await, world.state(&held).await), ("cancelled".into(), "cancelled".into()));
+    assert_eq!((world.state(&lost).await, store.pauses().await.unwrap()[0].held), ("unknown".into(), 0));
+    let overdue = store.overdue_unknowns(120).await.unwrap();
+    let lost_send = overdue.iter().find(|one| one.id == lost.id).unwrap();
+    assert!(!store.resend_unknown(lost_send).await.unwrap(), "it goes out no more");
+    assert_eq!(world.state(&lost).await, "cancelled");
+    assert!(store.resume(&account, &Actor::Platform).await.unwrap());
+}
+
+/// A new alert is told once, under its own id.
+async fn an_alert_is_told_once(world: &World) {
+    let alert = NewAlert::new(AlertKind::BudgetWarning, Severity::Warning, "month", "Most is spent.", json!({}));
+    assert!(world.store.raise_alert(&alert).await.unwrap());
+    let id = world.store.open_alert(AlertKind::BudgetWarning, "month").await.unwrap().unwrap().id;
+    for expected in [1, 0] {
+        world.store.note_alerts().await.unwrap();
+        let due = world.store.claim_notices(10, 60).await.unwrap();
+        let told = due.iter().filter(|one| one.id == id && one.conversation_id().is_none()).count();
+        assert_eq!(told, expected);
+    }
+    assert!(world.store.clear_alert(AlertKind::BudgetWarning, "month").await.unwrap());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_counts_once_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let world = world(Location::Sqlite { path: folder.path().join("micai.db"), readers_max: 4 }).await;
     a_turn_counts_once(&world).await;
+    the_agent_is_silent_at_once(&world).await;
+    an_alert_is_told_once(&world).await;
     world.store.close().await;
 }
 
@@ -378,5 +432,7 @@ async fn a_turn_counts_once_on_postgres() {
     let server = Postgres::start().await;
     let world = world(server.location()).await;
     a_turn_counts_once(&world).await;
+    the_agent_is_silent_at_once(&world).await;
+    an_alert_is_told_once(&world).await;
     world.store.close().await;
 }
