@@ -1,7 +1,5 @@
 //! What comes in: messages, delivery statuses and everything else a webhook carries.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -230,16 +228,6 @@ impl WebhookFacts {
     pub fn may_pause(&self) -> bool {
         let stops = |status: &NewStatus| matches!(status.after, AfterFailure::Stop { .. });
         !self.account.is_empty() || !self.templates.is_empty() || self.statuses.iter().any(stops)
-    }
-
-    /// Which of `lanes` these facts take: the same one for all that concerns the same person, as far as their first item
-    /// tells.
-    pub fn lane(&self, lanes: usize) -> usize {
-        let message = self.messages.first().map(|message| message.reply_to.value.as_str());
-        let person = message.or_else(|| self.statuses.first().map(|status| status.recipient.as_str()));
-        let mut hasher = DefaultHasher::new();
-        person.hash(&mut hasher);
-        usize::try_from(hasher.finish() % lanes.max(1) as u64).unwrap_or_default()
     }
 }
 

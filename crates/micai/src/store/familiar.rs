@@ -21,7 +21,7 @@ const FAMILIAR_PEOPLE_MAX: usize = 500_000;
 /// The statement that a guard compares with the version of a memory.
 const VERSION: &str = "SELECT version AS id FROM people_versions WHERE name = 'who_is_who'";
 
-/// What a process remembers of people, for all its lanes. It forgets by itself, which costs a look-up and no more.
+/// What a process remembers of people. It forgets by itself, which costs a look-up and no more.
 #[derive(Default)]
 pub(super) struct FamiliarPeople {
     hashers: [RandomState; 2],

@@ -41,15 +41,15 @@ pub struct IngestReceipt {
 }
 
 pub(super) struct Ingest {
-    pub ids: Arc<Ids>,
-    pub linked: Arc<LinkedPairs>,
-    pub familiar: Arc<FamiliarPeople>,
+    ids: Arc<Ids>,
+    linked: LinkedPairs,
+    familiar: FamiliarPeople,
 }
 
 /// Phone numbers and user ids that this process has seen stand for the same person. Each status names both; without this
 /// memory each would be a look-up that teaches nothing. It forgets by itself, which costs a look-up and no more.
 #[derive(Default)]
-pub(super) struct LinkedPairs {
+struct LinkedPairs {
     hasher: std::hash::RandomState,
     /// Two generations: when the young one is full it takes the place of the old one.
     generations: Mutex<[HashSet<u64>; 2]>,
@@ -95,6 +95,10 @@ impl Verb<Webhook, IngestReceipt> for Ingest {
 }
 
 impl Ingest {
+    pub fn new(ids: Arc<Ids>) -> Self {
+        Self { ids, linked: LinkedPairs::default(), familiar: FamiliarPeople::default() }
+    }
+
     async fn ingest(&self, tx: &mut Tx, webhooks: &[Webhook]) -> Result<Vec<IngestReceipt>, StoreError> {
         let Some(now) = webhooks.iter().map(|webhook| webhook.received_at).max() else { return Ok(Vec::new()) };
         let mut receipts = vec![IngestReceipt::default(); webhooks.len()];

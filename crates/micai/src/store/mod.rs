@@ -100,8 +100,6 @@ use lane::{Lane, LaneBounds, Yard};
 const INGEST_WAITING_MAX: usize = 4_096;
 /// Rows of one ingest transaction; keeps statements below SQLite's 32,766 parameters.
 const INGEST_BATCH_ROWS_MAX: usize = 1_000;
-/// Lanes for webhooks on Postgres: while one waits for its look-up, the other one writes.
-const POSTGRES_INGEST_LANES: usize = 2;
 /// Turns and sends that may wait for a commit; above what the workers may have under way at once.
 const WORK_WAITING_MAX: usize = 4_096;
 /// Conversations, turns or sends of one transaction.
@@ -121,7 +119,7 @@ pub struct Store {
 
 struct Lanes {
     /// Each person's webhooks take the same one.
-    ingest: Vec<Lane<ingest::Webhook, IngestReceipt>>,
+    ingest: Lane<ingest::Webhook, IngestReceipt>,
     claim: Lane<turns::ClaimRequest, Option<Claim>>,
     finish: Lane<FinishedTurn, FinishOutcome>,
     next: Lane<outbox::NextRequest, NextSend>,
@@ -140,13 +138,9 @@ impl Store {
         let db = Db::connect(location).await?;
         let ingest = LaneBounds { waiting_items_max: INGEST_WAITING_MAX, batch_weight_max: INGEST_BATCH_ROWS_MAX };
         let work = LaneBounds { waiting_items_max: WORK_WAITING_MAX, batch_weight_max: WORK_BATCH_MAX };
-        let linked = Arc::new(ingest::LinkedPairs::default());
-        let familiar = Arc::new(familiar::FamiliarPeople::default());
-        let ingest_verb = || ingest::Ingest { ids: ids.clone(), linked: linked.clone(), familiar: familiar.clone() };
-        let ingest_lanes = if matches!(db, Db::Pg { .. }) { POSTGRES_INGEST_LANES } else { 1 };
         let mut yard = Yard::new(db.clone());
         let lanes = Lanes {
-            ingest: (0..ingest_lanes).map(|_| yard.lane(ingest, ingest_verb())).collect(),
+            ingest: yard.lane(ingest, ingest::Ingest::new(ids.clone())),
             settle: yard.lane(work, settle::SettleVerb { ids: ids.clone() }),
             finish: yard.lane(work, finish::FinishVerb { ids: ids.clone() }),
             claim: yard.lane(work, turns::ClaimVerb),
@@ -178,12 +172,8 @@ impl Store {
     /// [`StoreError::Unavailable`]: nothing is remembered, the sender must come back. [`StoreError::Refused`]: these
     /// facts, alone, cannot be stored.
     pub async fn ingest(&self, facts: Arc<WebhookFacts>) -> Result<IngestReceipt, StoreError> {
-        let lane = facts.lane(self.lanes.ingest.len());
-        let Some(lane) = self.lanes.ingest.get(lane) else {
-            return Err(StoreError::Unavailable("there is no lane".to_owned()));
-        };
         let may_pause = facts.may_pause();
-        let receipt = lane.submit(ingest::Webhook { facts, received_at: self.clock.now() }).await;
+        let receipt = self.lanes.ingest.submit(ingest::Webhook { facts, received_at: self.clock.now() }).await;
         if may_pause {
             self.pause_cache.forget();
         }
