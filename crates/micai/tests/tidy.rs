@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use regex::Regex;
+
 mod tidy_source;
 use tidy_source::{Source, functions, paths_of};
 
@@ -83,6 +85,8 @@ const FILE_LINES_MAX: usize = 500;
 /// Tables of cases and stories are read one at a time.
 const TEST_FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 70;
+/// A map is read at one sitting.
+const MAP_LINES_MAX: usize = 200;
 
 /// Files over the bound, from the workspace's root, each with its reason.
 const LONG_FILES: &[(&str, &str)] = &[];
@@ -317,6 +321,53 @@ fn the_readme_explains_every_setting() {
         missing.is_empty(),
         "README.md does not mention {missing:?}.\n  Why: its table is where an operator looks for settings. What to do: \
          add a row for each, or remove the key from config.default.toml."
+    );
+}
+
+#[test]
+fn the_map_has_a_row_for_every_module_and_fits() {
+    let map = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let rows: String = map.lines().filter(|line| line.starts_with("| `")).collect();
+    let missing: BTreeSet<String> = sources()
+        .iter()
+        .filter_map(|source| Some(module_path(&source.file)?[0].to_owned()))
+        .filter(|module| !rows.contains(&format!("`{module}`")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "ARCHITECTURE.md has no row for {missing:?}.\n  Why: it is the map, and who looks for a thing starts there. What to \
+         do: say in its table of modules what each does and what it may name."
+    );
+    let lines = map.lines().count();
+    assert!(
+        lines <= MAP_LINES_MAX,
+        "ARCHITECTURE.md has {lines} lines, over {MAP_LINES_MAX}: move what is detail to docs/"
+    );
+}
+
+#[test]
+fn the_http_reference_names_every_code() {
+    let call = r"\b(?:bad_request|forbidden|not_found|conflict|unprocessable|unavailable|into_result|refuse|new)";
+    let code = Regex::new(&format!(r#"{call}\(\s*(?:StatusCode::\w+,\s*)?"([a-z_]+)""#)).unwrap();
+    let reference = fs::read_to_string(root().join("docs/http.md")).unwrap();
+    let named: Vec<&str> = reference.split('`').skip(1).step_by(2).collect();
+    // `rule_…` and `…_not_found` stand for all that begin or end so.
+    let is_named = |code: &str| {
+        named.iter().any(|name| match name.split_once('…') {
+            Some((start, end)) => start.len() + end.len() > 1 && code.starts_with(start) && code.ends_with(end),
+            None => *name == code,
+        })
+    };
+    let http = sources().into_iter().filter(|source| source.file.contains("micai/src/http/") && !source.is_test_file());
+    let codes: BTreeSet<String> = http
+        .flat_map(|source| code.captures_iter(&source.text).map(|found| found[1].to_owned()).collect::<Vec<_>>())
+        .collect();
+    assert!(codes.len() > 40, "tidy found {} codes only: it looks for them in the wrong way", codes.len());
+    let missing: Vec<&String> = codes.iter().filter(|code| !is_named(code)).collect();
+    assert!(
+        missing.is_empty(),
+        "docs/http.md does not name {missing:?}.\n  Why: programs go by the codes of refusals, and its table lists them. \
+         What to do: add each to the row of its status."
     );
 }
 

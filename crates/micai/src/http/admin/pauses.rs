@@ -92,7 +92,7 @@ pub async fn set(
     if new.until.is_some_and(|until| until <= now) {
         faults.add("until", "must be in the future");
     }
-    faults.into_result("invalid_pause")?;
+    faults.into_result("pause_invalid")?;
     let key = PauseKey::new(new.scope, &new.subject);
     let pause =
         Pause { key, cause: PauseCause::Person, code: None, sentence: new.reason, since: now, until: new.until };
