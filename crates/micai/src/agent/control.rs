@@ -15,6 +15,8 @@ pub(super) use judge::{Scene, Verdict, change_of_mode, judge};
 
 /// What stands for an agent's name in a phrase or an answer.
 const AGENT_PLACE: &str = "{agent}";
+/// Where an answer says what a message to the agent begins with.
+const PREFIX_PLACE: &str = "{prefix}";
 /// What buttons and rows of ours carry begins with this.
 const TAP_PREFIX: &str = "micai/";
 

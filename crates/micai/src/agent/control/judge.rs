@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{AGENT_PLACE, ControlLanguage, Heard, Named};
+use super::{AGENT_PLACE, ControlLanguage, Heard, Named, PREFIX_PLACE};
 use crate::agent::consent;
 use crate::agent::triggers::normalise;
 use crate::domain::agent::{AgentId, AgentSettings};
@@ -32,6 +32,8 @@ pub(in crate::agent) struct Scene<'a> {
     pub opted_out: bool,
     /// How conversations are handed over.
     pub handover: HandoverRules,
+    /// What messages to the agent begin with, where they have to: "michael: ".
+    pub prefix: &'a str,
     /// The present.
     pub now: Timestamp,
 }
@@ -142,7 +144,8 @@ fn help(language: &ControlLanguage, scene: &Scene<'_>) -> MessageBody {
             lines.push(named(&answers.help, scene));
             lines.extend(Some(settings.purpose.trim().to_owned()).filter(|purpose| !purpose.is_empty()));
             lines.push(String::new());
-            lines.extend(settings.tools.iter().filter_map(|tool| answers.tools.get(tool.as_str())).cloned());
+            let told = settings.tools.iter().filter_map(|tool| answers.tools.get(tool.as_str()));
+            lines.extend(told.map(|line| line.replace(PREFIX_PLACE, scene.prefix)));
             if others(scene).next().is_some() {
                 lines.push(answers.help_agents.clone());
             }

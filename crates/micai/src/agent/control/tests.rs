@@ -14,6 +14,7 @@ use crate::domain::inbound::{MessageNature, PendingMessage};
 use crate::domain::notice::NoticeKind;
 use crate::domain::outbound::MessageBody;
 use crate::domain::person::AgentChoice;
+use crate::domain::tool::ToolName;
 use crate::domain::turn::Effect;
 use crate::ids::Ids;
 
@@ -192,6 +193,7 @@ fn judged(text: &str, mode: ModeState, change: impl FnOnce(&mut Scene<'_>)) -> O
         mode,
         opted_out: false,
         handover: HandoverRules { seconds: 3_600, is_told: true },
+        prefix: "",
         now: NOW,
     };
     change(&mut scene);
@@ -256,6 +258,7 @@ fn a_person_is_asked_for_once_and_told_the_truth() {
             mode: ModeState::BOT,
             opted_out: false,
             handover: HandoverRules { seconds: 3_600, is_told: true },
+            prefix: "",
             now: NOW,
         };
         judge(&words.of_message(text).unwrap(), &message(), &scene).unwrap().reply.unwrap()
@@ -265,6 +268,31 @@ fn a_person_is_asked_for_once_and_told_the_truth() {
     let help = help.text().unwrap();
     assert!(help.starts_with("I am default-agent.") && help.ends_with("HUMAN: talk to a person of our team"), "{help}");
     assert!(!help.contains("AGENTS"), "there is nobody else: {help}");
+}
+
+#[test]
+fn examples_in_the_help_are_heard_as_they_stand() {
+    let able = AgentSettings { tools: vec![ToolName::GetWeather, ToolName::SetReminder], ..AgentSettings::default() };
+    let help = |prefix: &str| {
+        let (words, id) = (words(), AgentId::default_agent());
+        let scene = Scene {
+            agent_id: &id,
+            settings: &able,
+            listed: &[],
+            mode: ModeState::BOT,
+            opted_out: false,
+            handover: HandoverRules { seconds: 3_600, is_told: true },
+            prefix,
+            now: NOW,
+        };
+        let reply = judge(&words.of_message("help").unwrap(), &message(), &scene).unwrap().reply.unwrap();
+        reply.text().unwrap().to_owned()
+    };
+    let (with, without) = (help("michael: "), help(""));
+    for example in ["weather in Lisbon", "remind me tomorrow at 9 to call Ana"] {
+        assert!(with.contains(&format!("“michael: {example}”")), "{with}");
+        assert!(without.contains(&format!("“{example}”")), "{without}");
+    }
 }
 
 #[test]

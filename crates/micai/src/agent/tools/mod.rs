@@ -31,7 +31,7 @@ pub use table::{Definition, Reach, definition};
 /// What tools reach beside the turn: the edges of the network, and the words that they understand. Shared by all turns.
 pub struct Tools {
     weather: Weather,
-    reminders: ReminderTools,
+    pub(in crate::agent) reminders: ReminderTools,
     /// How long a turn may take with all of its calls.
     turn_time: Duration,
 }

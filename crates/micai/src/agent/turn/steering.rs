@@ -103,6 +103,7 @@ fn scene<'a>(input: &TurnInput<'a>, course: &Course) -> Scene<'a> {
         mode: course.mode,
         opted_out: course.standing.opted_out,
         handover: input.handover,
+        prefix: &input.tools.reminders.prefix,
         now: input.now,
     }
 }

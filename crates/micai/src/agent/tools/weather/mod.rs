@@ -120,7 +120,10 @@ fn units(call: &Call<'_>, spot: &Spot, forecast: &Forecast) -> Units {
 /// Several places to choose from.
 fn choice(name: &str, places: &[Place], day: WeatherDay) -> ToolOutput {
     let row = |place: &Place| Choice::new(row_id(place, day), &place.name).described(&lies_in(place));
-    let text = format!("There are several places called {}. Which one?", say::quoted(name));
+    // As the name is written, where somebody wrote it in small letters.
+    let written =
+        places.iter().map(|place| place.name.as_str()).find(|known| known.to_lowercase() == name.to_lowercase());
+    let text = format!("There are several places called {}. Which one?", say::quoted(written.unwrap_or(name)));
     ToolOutput {
         data: json!({
             "several": places.iter().map(|place| json!({
@@ -156,10 +159,13 @@ const ROW: &str = "weather";
 
 /// All that is needed to answer a tap, however much later it comes.
 fn row_id(place: &Place, day: WeatherDay) -> String {
-    let Spot { label, country_code, latitude, longitude } = spot(place);
+    let Spot { country_code, latitude, longitude, .. } = spot(place);
+    // Several have this name: the answer says which of them was chosen.
+    let label = [place.name.clone(), lies_in(place)].join(", ");
+    let label = label.trim_end_matches([',', ' ']);
     let country = country_code.unwrap_or_default();
     let beginning = format!("{ROW}|{}|{latitude:.4}|{longitude:.4}|{country}|", day.as_str());
-    let label = cut(&label, LABEL_CHARACTERS_MAX.min(CHOICE_ID_CHARACTERS_MAX - beginning.len()));
+    let label = cut(label, LABEL_CHARACTERS_MAX.min(CHOICE_ID_CHARACTERS_MAX - beginning.len()));
     format!("{beginning}{}", label.replace('|', " ").trim_end())
 }
 
