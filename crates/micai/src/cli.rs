@@ -85,6 +85,22 @@ pub fn system_user() -> String {
 #[derive(Debug, Clone, clap::Args)]
 pub struct DevArgs {
     /// Where the simulated WhatsApp listens; its chat page is there.
-    #[arg(long, default_value = "127.0.0.1:8002", value_name = "ADDRESS")]
+    #[arg(long, default_value = "127.0.0.1:8002", value_parser = address, value_name = "ADDRESS")]
     pub simulator_bind: std::net::SocketAddr,
+}
+
+fn address(text: &str) -> Result<std::net::SocketAddr, String> {
+    text.parse().map_err(|_| "it must be an IP address and a port, such as 127.0.0.1:8002".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_none_is_refused_with_an_example() {
+        let parsed = Cli::try_parse_from(["micai", "dev", "--simulator-bind", "localhost"]);
+        let told = parsed.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(told.contains("it must be an IP address and a port, such as 127.0.0.1:8002"), "{told}");
+    }
 }

@@ -17,7 +17,7 @@ impl App {
             return Ok(());
         };
         let webhook = OperatorWebhook::new(url.clone(), secret.clone(), &config.tools.outbound_private_hosts).context(
-            "MICAI_OPERATOR_WEBHOOK_URL cannot be used; MICAI_OUTBOUND_PRIVATE_HOSTS names hosts that may be private",
+            "MICAI_OPERATOR_WEBHOOK_URL cannot be used (MICAI_OUTBOUND_PRIVATE_HOSTS is where hosts are named as private)",
         )?;
         let interval_seconds = seconds(config.sweep_interval_seconds);
         let (store, clock, stop) = (self.store.clone(), clock.clone(), self.stop.clone());

@@ -16,8 +16,8 @@ pub(super) fn open(config: &Config, clock: &SharedClock) -> anyhow::Result<Tools
         private_hosts: config.tools.outbound_private_hosts.clone(),
     };
     let weather = Weather::new(weather, clock.clone()).context(
-        "MICAI_WEATHER_FORECAST_URL or MICAI_WEATHER_GEOCODING_URL cannot be used; MICAI_OUTBOUND_PRIVATE_HOSTS names \
-         hosts that may be private",
+        "MICAI_WEATHER_FORECAST_URL or MICAI_WEATHER_GEOCODING_URL cannot be used (MICAI_OUTBOUND_PRIVATE_HOSTS is \
+         where hosts are named as private)",
     )?;
     Ok(Tools::new(weather, reminder_tools(config)?, config.conversation_lease_seconds))
 }

@@ -333,17 +333,31 @@ fn field_and_message(error: &str) -> (String, String) {
 
 /// The same without the words of the language that this is written in.
 fn plain(what: &str) -> String {
-    if what.starts_with("UUID parsing failed") {
-        return "it is no UUID".to_owned();
+    for (start, meaning) in [
+        ("UUID parsing failed", "it is no UUID"),
+        ("invalid digit found in string", "it is no whole number"),
+        ("number too ", "it is no whole number within its bounds"),
+    ] {
+        if what.starts_with(start) {
+            return meaning.to_owned();
+        }
+    }
+    if let Some((word, expected)) =
+        what.strip_prefix("unknown variant ").and_then(|rest| rest.split_once(", expected "))
+    {
+        return format!("{word} is no word for it, expected {expected}");
     }
     let Some((found, expected)) = what.split_once(", expected ") else { return what.to_owned() };
     let found = found.replace("invalid type: map", "invalid type: object").replace("type: sequence", "type: list");
+    let found = found.replace("floating point", "number");
     let expected = match expected {
         "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" if found.starts_with("invalid value") => {
             "a whole number within its bounds"
         }
         "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
         "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a string" => "a text",
         "a sequence" => "a list",
         "a map" => "an object",
         other if other.starts_with("struct ") || other.starts_with("internally tagged enum ") => "an object",

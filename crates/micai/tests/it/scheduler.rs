@@ -286,6 +286,14 @@ async fn what_cannot_work_is_refused_with_all_its_faults() {
         let expected: Vec<&str> = fields;
         assert!(expected.iter().all(|field| named.contains(field)), "{body} {problem}");
     }
+    for field in ["next_run_at", "ends_at"] {
+        let body =
+            json!({ "wa_id": "15551234567", "message_text": "a", "interval_minutes": 5, field: "2027-01-01T09:00:00" });
+        let (status, problem) = stage.refused("/admin/schedules", body).await;
+        assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!(field)), "{problem}");
+        let message = problem["errors"][0]["message"].as_str().unwrap();
+        assert!(message.ends_with("it is no instant; write it as 2026-11-24T13:00:00Z"), "{problem}");
+    }
     assert_eq!(stage.get("/admin/schedules").await["items"], json!([]));
     stage.end().await;
 }

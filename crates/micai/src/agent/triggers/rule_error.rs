@@ -28,13 +28,13 @@ pub enum RuleError {
         limit: usize,
     },
     /// A field that must say something says nothing once white space is taken away.
-    #[error("`{field}` is empty once white space is trimmed; write what it should match or leave it out")]
+    #[error("`{field}` is empty once white space is trimmed; write something into it")]
     Empty {
         /// The field, with the place in its list where it is one.
         field: String,
     },
     /// The kind of the rule needs this field.
-    #[error("a rule of this kind needs `{field}`; give at least one")]
+    #[error("a rule of this kind needs `{field}`, and there is none")]
     Missing {
         /// The field that the kind needs.
         field: &'static str,
@@ -157,6 +157,24 @@ impl RuleError {
             Self::AgentTooMany { .. } => None,
             Self::InRule { error, .. } => error.field(),
         }
+    }
+
+    /// The same about the field in which the operator wrote what is kept as the first of `keywords`.
+    #[must_use]
+    pub fn written_as(mut self, name: &str) -> Self {
+        match &mut self {
+            Self::TooLong { field, .. }
+            | Self::Empty { field }
+            | Self::ControlCharacter { field, .. }
+            | Self::BadPattern { field, .. }
+            | Self::PatternTooBig { field, .. }
+                if field == "keywords[0]" =>
+            {
+                name.clone_into(field);
+            }
+            _ => {}
+        }
+        self
     }
 
     pub(super) fn in_rule(self, rule: &Rule) -> Self {

@@ -222,6 +222,7 @@ pub async fn delete(
 
 impl SaveRule {
     fn checked(self) -> Result<Rule, Problem> {
+        let by_pattern = self.pattern.is_some();
         let keywords = match (self.pattern, self.rule_type) {
             (None, _) => self.keywords,
             (Some(pattern), RuleKind::Regex) if self.keywords.is_empty() => vec![pattern],
@@ -242,8 +243,14 @@ impl SaveRule {
             action: self.action,
             reply_text: self.reply_text,
         };
-        validate(&rule).map_err(|errors| rule_problem(&errors))?;
-        Ok(rule)
+        match validate(&rule) {
+            Ok(()) => Ok(rule),
+            Err(errors) if by_pattern => {
+                let errors: Vec<RuleError> = errors.into_iter().map(|error| error.written_as("pattern")).collect();
+                Err(rule_problem(&errors))
+            }
+            Err(errors) => Err(rule_problem(&errors)),
+        }
     }
 }
 

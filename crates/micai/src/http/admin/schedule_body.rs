@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::super::error::Problem;
 use super::super::state::HttpState;
-use super::bounds::Faults;
+use super::bounds::{Faults, instant};
 use super::template_use::{check_template_use, fitting_message};
 use crate::domain::agent::{AGENT_ID_CHARACTERS_MAX, AgentId, DEFAULT_AGENT_ID};
 use crate::domain::contact::Person;
@@ -67,14 +67,14 @@ pub struct SaveScheduleBody {
     #[schema(max_length = 500)]
     rrule: Option<String>,
     /// When it happens, or begins to. Needed where it happens once; else now.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "instant")]
     next_run_at: Option<Timestamp>,
     /// Whose clock on the wall: an IANA name; `UTC` unless told otherwise.
     #[serde(default)]
     #[schema(max_length = 64, example = "Europe/Berlin")]
     zone: Option<String>,
     /// Not after then.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "instant")]
     ends_at: Option<Timestamp>,
     /// At most so often.
     #[serde(default)]
@@ -114,7 +114,7 @@ pub struct RuleSchedule {
     #[serde(default)]
     rrule: Option<String>,
     /// When it happens, or begins to.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "instant")]
     next_run_at: Option<Timestamp>,
     /// Whose clock on the wall: an IANA name.
     #[serde(default)]

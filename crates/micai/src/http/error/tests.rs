@@ -94,7 +94,7 @@ async fn a_body_that_does_not_fit_is_refused_by_field() {
         (r#"{"id": "r", "colour": 1}"#, "colour", "is not known here; known are `id`, `priority`, `keywords`, `inner`"),
         (r#"{"priority": 1}"#, "id", "is missing"),
         (r#"{"id": "r", "id": "s"}"#, "id", "stands twice"),
-        (r#"{"id": 7}"#, "id", "does not fit: invalid type: integer `7`, expected a string"),
+        (r#"{"id": 7}"#, "id", "does not fit: invalid type: integer `7`, expected a text"),
         (
             r#"{"id": "r", "priority": "high"}"#,
             "priority",
@@ -108,12 +108,12 @@ async fn a_body_that_does_not_fit_is_refused_by_field() {
         (
             r#"{"id": "r", "keywords": ["a", 1]}"#,
             "keywords[1]",
-            "does not fit: invalid type: integer `1`, expected a string",
+            "does not fit: invalid type: integer `1`, expected a text",
         ),
         (
             r#"{"id": "r", "inner": {"kind": "odd"}}"#,
             "inner.kind",
-            "does not fit: unknown variant `odd`, expected `keyword` or `prefix`",
+            "does not fit: `odd` is no word for it, expected `keyword` or `prefix`",
         ),
         (r#"{"id": "r", "keywords": {}}"#, "keywords", "does not fit: invalid type: object, expected a list"),
         (r#"{"id": "r", "inner": 1}"#, "inner", "does not fit: invalid type: integer `1`, expected an object"),
@@ -169,6 +169,14 @@ async fn a_query_that_does_not_fit_is_refused_by_parameter() {
     assert_eq!(call("GET", "/page?limit=3", "").await.2, b"3");
     let wrong = problem("GET", "/page?limit=many", "").await;
     assert_eq!((wrong["status"].as_u64(), &wrong["errors"][0]["field"]), (Some(400), &json!("limit")), "{wrong}");
+    for (limit, message) in [
+        ("many", "it is no whole number"),
+        ("-1", "it is no whole number"),
+        ("99999", "it is no whole number within its bounds"),
+    ] {
+        let wrong = problem("GET", &format!("/page?limit={limit}"), "").await;
+        assert_eq!(wrong["errors"][0]["message"], format!("does not fit: {message}"), "{limit}");
+    }
     let unknown = problem("GET", "/page?limits=3", "").await;
     assert_eq!(unknown["errors"][0]["field"], "limits");
     assert_eq!(unknown["errors"][0]["message"], "is not known here; known are `limit`");

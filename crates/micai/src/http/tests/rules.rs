@@ -62,6 +62,12 @@ async fn a_rule_that_does_not_fit_is_refused_by_name_and_bound() {
         (json!({"priority": 1_000_001}), "rule_priority_out_of_range", "priority", "1000000"),
         (json!({"rule_type": "prefix"}), "rule_field_missing", "prefix", "needs `prefix`"),
         (json!({"rule_type": "regex", "keywords": ["a("]}), "rule_pattern_invalid", "keywords[0]", "at character"),
+        (
+            json!({"rule_type": "regex", "keywords": [], "pattern": "a("}),
+            "rule_pattern_invalid",
+            "pattern",
+            "at character",
+        ),
         (json!({"rule_type": "regex", "pattern": "b"}), "rule_pattern_misplaced", "pattern", "one of the two"),
         (json!({"pattern": "b"}), "rule_pattern_misplaced", "pattern", "regex only"),
     ] {

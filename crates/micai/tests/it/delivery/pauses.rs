@@ -140,7 +140,7 @@ async fn what_is_not_there_cannot_be_paused_and_nobody_believes_that_it_is() {
         ("account", "x", "subject", "leave it out"),
         ("template", "remainder", "subject", "names no template that is known"),
         ("template", "reminder/fr", "subject", "names a language that the template does not have: it has en_US"),
-        ("planet", "", "scope", "unknown variant `planet`"),
+        ("planet", "", "scope", "`planet` is no word for it"),
     ] {
         let body = json!({ "scope": scope, "subject": subject, "reason": "It is late." });
         refused(&stage, body, field, message).await;
