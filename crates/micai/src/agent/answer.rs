@@ -150,7 +150,7 @@ fn rules_wish(spoken: &Spoken<'_>, found: &Match, desk: &Desk<'_>) -> Option<(Wi
     match found.rule.action {
         RuleAction::ReplyText => None,
         RuleAction::CallWeather => {
-            let wish = weather::of_rule(&normalise(spoken.said()));
+            let wish = weather::of_rule(&normalise(spoken.said()), found.on.text());
             let names_place = wish.arguments["place"].is_string();
             Some((wish, !names_place))
         }

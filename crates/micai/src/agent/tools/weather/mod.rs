@@ -192,9 +192,9 @@ pub(in crate::agent) fn of_words(said: &str) -> Option<Wish> {
     words::asked(said).map(requested)
 }
 
-/// The call for words that a rule takes to be about the weather.
-pub(in crate::agent) fn of_rule(said: &str) -> Wish {
-    requested(words::meant(said))
+/// The call for words that a rule takes to be about the weather, by what it matched in them.
+pub(in crate::agent) fn of_rule(said: &str, matched: &str) -> Wish {
+    requested(words::meant(said, matched))
 }
 
 /// The call for an answer to "where?": a place in words, or a shared location.

@@ -142,11 +142,23 @@ pub(super) fn asked(said: &str) -> Option<Request> {
     is_question.then(|| request(&words, at))
 }
 
-/// The request in normalised words that a rule takes for one, whatever they are.
-pub(super) fn meant(said: &str) -> Request {
+/// The request in normalised words that a rule takes for one, whatever they are. Where they do not mention the weather, what the
+/// rule matched stands for it: "sky lisbon".
+pub(super) fn meant(said: &str, matched: &str) -> Request {
     let words: Vec<&str> = words(said).collect();
-    let at = words.iter().position(|word| is_in(WEATHER, word)).unwrap_or(words.len());
+    let Some(at) = words.iter().position(|word| is_in(WEATHER, word)) else {
+        let plain = request(&words, words.len());
+        let in_other_words = || meant(&told_as_weather(said, matched)?, "").place;
+        return Request { place: plain.place.or_else(in_other_words), ..plain };
+    };
     request(&words, at)
+}
+
+/// The same with the word for the weather in place of what a rule matched; nothing where that is no whole word.
+fn told_as_weather(said: &str, matched: &str) -> Option<String> {
+    let (before, behind) = said.split_once(matched).filter(|_| !matched.is_empty())?;
+    let is_whole = !before.ends_with(char::is_alphanumeric) && !behind.starts_with(char::is_alphanumeric);
+    is_whole.then(|| format!("{before} {} {behind}", WEATHER[0]))
 }
 
 /// The place in an answer to "where?".
@@ -262,10 +274,15 @@ mod tests {
             ("lisbon weather", Some("lisbon")),
             ("sky over berlin in germany", Some("germany")),
             ("sky", None),
+            ("sky please", None),
+            ("sky lisbon", Some("lisbon")),
+            ("new york sky tomorrow", Some("new york")),
+            ("how is the sky", None),
+            ("risky business", None),
             ("in lisbon, what is the weather like", Some("lisbon")),
             ("weather please", None),
         ] {
-            assert_eq!(meant(said).place.as_deref(), expected, "{said}");
+            assert_eq!(meant(said, "sky").place.as_deref(), expected, "{said}");
         }
     }
 
@@ -289,7 +306,7 @@ mod tests {
         #[test]
         fn no_words_are_too_much(said in "\\PC{0,300}", weather in "(weather|forecast)?") {
             let said = format!("{weather} {said}");
-            for place in [asked(&said).and_then(|request| request.place), meant(&said).place, place(&said)].into_iter().flatten() {
+            for place in [asked(&said).and_then(|request| request.place), meant(&said, "sky").place, place(&said)].into_iter().flatten() {
                 prop_assert!((1..=PLACE_CHARACTERS_MAX).contains(&place.chars().count()), "{place:?}");
             }
         }
