@@ -99,6 +99,9 @@ impl Db {
                     .pragma("cache_size", SQLITE_CACHE_KIBIBYTES)
                     // Statements over many rows keep an undo log of their own; in a file it would cost more than they do.
                     .pragma("temp_store", "MEMORY")
+                    // Left to itself, SQLite indexes a list of some hundred rows for one statement and walks through the
+                    // whole table beside it.
+                    .pragma("automatic_index", "OFF")
                     .row_buffer_size(SQLITE_ROWS_AHEAD_MAX)
                     .statement_cache_capacity(PREPARED_STATEMENTS);
                 let pool = |connections| {

@@ -3,6 +3,8 @@
 //!
 //! `MICAI_TEST_WRITE_PLANS=1` writes `tests/data/plans.txt` anew: every such statement with the indexes it went by.
 
+mod sqlite;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Schedules: what is said at a time arrives then, once, whatever dies when.
 
-mod crowd;
+pub mod crowd;
 mod dispatch;
 mod process;
 
