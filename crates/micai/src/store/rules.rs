@@ -24,6 +24,8 @@ pub enum RuleChange {
     Saved,
     /// The agent has no room for it; the sentence says which bound.
     NoRoom(String),
+    /// It is fired by time, has a schedule, and came without one: to leave it out is no way to lose it.
+    ScheduleLeftOut,
 }
 
 impl Store {
@@ -34,7 +36,8 @@ impl Store {
         self.save_rule_with(rule, keyword_bytes, None, actor).await
     }
 
-    /// As [`Store::save_rule`], with the schedule of a rule that time fires. Without one, the one that it had is gone.
+    /// As [`Store::save_rule`], with the schedule of a rule that time fires. The one that it had is gone when it is fired
+    /// otherwise now.
     pub async fn save_rule_with(
         &self,
         rule: &Rule,
@@ -57,6 +60,10 @@ impl Store {
         audit::record(&mut tx, &self.ids, actor, entry, now).await?;
         let key = ScheduleKey::Rule(&rule.id);
         match schedule {
+            None if rule.kind == RuleKind::Scheduled && locked(&mut tx, key).await?.is_some() => {
+                tx.roll_back().await;
+                return Ok(RuleChange::ScheduleLeftOut);
+            }
             None => drop(self.delete_in(&mut tx, key, actor, now).await?),
             Some((new, due)) => {
                 let before = locked(&mut tx, key).await?;

@@ -286,13 +286,15 @@ async fn what_cannot_work_is_refused_with_all_its_faults() {
         let expected: Vec<&str> = fields;
         assert!(expected.iter().all(|field| named.contains(field)), "{body} {problem}");
     }
-    for field in ["next_run_at", "ends_at"] {
-        let body =
-            json!({ "wa_id": "15551234567", "message_text": "a", "interval_minutes": 5, field: "2027-01-01T09:00:00" });
+    for (field, text, how) in [
+        ("next_run_at", "soon", "write it as 2026-11-24T13:00:00Z, or as 2026-11-24T13:00:00 on the clock of `zone`"),
+        ("ends_at", "2027-01-01T09:00:00", "it is no instant; write it as 2026-11-24T13:00:00Z"),
+    ] {
+        let body = json!({ "wa_id": "15551234567", "message_text": "a", "interval_minutes": 5, field: text });
         let (status, problem) = stage.refused("/admin/schedules", body).await;
         assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!(field)), "{problem}");
         let message = problem["errors"][0]["message"].as_str().unwrap();
-        assert!(message.ends_with("it is no instant; write it as 2026-11-24T13:00:00Z"), "{problem}");
+        assert!(message.ends_with(how), "{problem}");
     }
     assert_eq!(stage.get("/admin/schedules").await["items"], json!([]));
     stage.end().await;
@@ -320,6 +322,12 @@ async fn a_rule_that_time_fires_has_a_schedule_that_lives_and_dies_with_it() {
     let (_, wrong) =
         stage.refused("/admin/rules", rule(true, json!({ "wa_id": number(&stage, &ana), "cron": "x" }))).await;
     assert_eq!(wrong["errors"][0]["field"], "schedule.cron");
+    // What `GET /admin/rules/daily` shows, sent back as it is, must not lose it.
+    let mut shown = rule(true, Value::Null);
+    shown.as_object_mut().unwrap().remove("schedule");
+    let (_, left_out) = stage.refused("/admin/rules", shown).await;
+    assert_eq!(left_out["code"], "rule_schedule_missing");
+    assert_eq!(listed().await.as_array().unwrap().len(), 1);
     stage.admin(Method::DELETE, "/admin/rules/daily", None).await;
     assert_eq!(listed().await, json!([]));
     stage.end().await;

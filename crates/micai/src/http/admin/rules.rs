@@ -173,6 +173,12 @@ pub async fn save(
             tracing::info!(rule_id = rule.id, agent_id = %rule.agent_id, "rule saved");
             Ok(Json(Saved { status: "ok", rule_id: rule.id }))
         }
+        RuleChange::ScheduleLeftOut => {
+            let message =
+                "is missing, and the rule has one: write it again (`GET /admin/schedules?rule_id=…` shows it)";
+            Err(Problem::unprocessable("rule_schedule_missing", format!("`schedule` {message}."))
+                .with_field("schedule", message))
+        }
         RuleChange::NoRoom(reason) => {
             Err(Problem::unprocessable("agent_rules_limit", format!("There is no room: {reason}.")))
         }

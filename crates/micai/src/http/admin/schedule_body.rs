@@ -1,7 +1,10 @@
 //! What operators write about a schedule: its timing and what it says, read into the domain's words.
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use super::super::error::Problem;
@@ -66,9 +69,11 @@ pub struct SaveScheduleBody {
     #[serde(default)]
     #[schema(max_length = 500)]
     rrule: Option<String>,
-    /// When it happens, or begins to. Needed where it happens once; else now.
-    #[serde(default, deserialize_with = "instant")]
-    next_run_at: Option<Timestamp>,
+    /// When it happens, or begins to. Needed where it happens once; else now. Without an offset it is a time on the clock of
+    /// `zone`.
+    #[serde(default, deserialize_with = "moment")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_run_at: Option<Moment>,
     /// Whose clock on the wall: an IANA name; `UTC` unless told otherwise.
     #[serde(default)]
     #[schema(max_length = 64, example = "Europe/Berlin")]
@@ -113,12 +118,46 @@ pub struct RuleSchedule {
     /// At the times that a rule of RFC 5545 names.
     #[serde(default)]
     rrule: Option<String>,
-    /// When it happens, or begins to.
-    #[serde(default, deserialize_with = "instant")]
-    next_run_at: Option<Timestamp>,
+    /// When it happens, or begins to. Without an offset it is a time on the clock of `zone`.
+    #[serde(default, deserialize_with = "moment")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_run_at: Option<Moment>,
     /// Whose clock on the wall: an IANA name.
     #[serde(default)]
     zone: Option<String>,
+}
+
+/// When a schedule begins, as it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    At(Timestamp),
+    /// On the clock of the schedule's zone: rows of older clients carry no offset.
+    Local(DateTime),
+}
+
+impl Moment {
+    /// A time that does not exist there moves forward; of one that occurs twice it is the first. Where there is no such zone,
+    /// which is told elsewhere, UTC stands in.
+    fn instant(self, zone: &str) -> Timestamp {
+        match self {
+            Self::At(instant) => instant,
+            Self::Local(time) => {
+                let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
+                time.to_zoned(zone).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+            }
+        }
+    }
+}
+
+fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Moment>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let told = || {
+        D::Error::custom(
+            "it is no time; write it as 2026-11-24T13:00:00Z, or as 2026-11-24T13:00:00 on the clock of `zone`",
+        )
+    };
+    let local = || text.parse().map(Moment::Local);
+    text.parse().map(Moment::At).or_else(|_| local()).map(Some).map_err(|_: jiff::Error| told())
 }
 
 /// What becomes of what was missed.
@@ -185,13 +224,15 @@ impl SaveScheduleBody {
         if recurrence == Recurrence::Once && self.next_run_at.is_none() {
             faults.add("next_run_at", "is missing: say when it happens, or how it recurs");
         }
+        let zone = self.zone.unwrap_or_else(|| ZONE_DEFAULT.to_owned());
+        let starts_at = self.next_run_at.map_or(now, |moment| moment.instant(&zone));
         let timing = Timing {
-            starts_at: crate::clock::whole_microseconds(self.next_run_at.unwrap_or(now)),
+            starts_at: crate::clock::whole_microseconds(starts_at),
             ends_at: self.ends_at.map(crate::clock::whole_microseconds),
             count: self.count,
             jitter_seconds: self.jitter_seconds.unwrap_or(0),
             missed: missed(&mut faults, self.missed, self.missed_limit),
-            ..Timing::new(recurrence, self.zone.unwrap_or_else(|| ZONE_DEFAULT.to_owned()), now)
+            ..Timing::new(recurrence, zone, now)
         };
         let calendar = calendar(&mut faults, "", &timing, now);
         let words = Words {
@@ -242,9 +283,9 @@ impl RuleSchedule {
         if recurrence == Recurrence::Once && self.next_run_at.is_none() {
             faults.add("schedule.next_run_at", "is missing: say when it happens, or how it recurs");
         }
-        let starts_at = crate::clock::whole_microseconds(self.next_run_at.unwrap_or(now));
         let zone = self.zone.unwrap_or_else(|| ZONE_DEFAULT.to_owned());
-        let timing = Timing::new(recurrence, zone, starts_at);
+        let starts_at = self.next_run_at.map_or(now, |moment| moment.instant(&zone));
+        let timing = Timing::new(recurrence, zone, crate::clock::whole_microseconds(starts_at));
         let calendar = calendar(&mut faults, "schedule.", &timing, now);
         if action.text().is_none_or(|text| text.trim().is_empty()) {
             faults.add("reply_text", "is empty; it is what the schedule says");
@@ -405,4 +446,29 @@ async fn by_name(
 
 fn enabled() -> bool {
     true
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_time_without_an_offset_is_one_on_the_clock_of_the_zone() {
+        let read = |text: &str| moment(serde_json::json!(text)).map(|read| read.unwrap());
+        for (text, zone, expected) in [
+            ("2026-11-24T13:00:00Z", "Europe/Berlin", "2026-11-24T13:00:00Z"),
+            ("2026-11-24T13:00:00+01:00", "UTC", "2026-11-24T12:00:00Z"),
+            ("2026-11-24T13:00:00", "UTC", "2026-11-24T13:00:00Z"),
+            ("2026-11-24 13:00:00.25", "UTC", "2026-11-24T13:00:00.25Z"),
+            ("2026-11-24T13:00:00", "Europe/Berlin", "2026-11-24T12:00:00Z"),
+            // Skipped and repeated hours of Berlin.
+            ("2026-03-29T02:30:00", "Europe/Berlin", "2026-03-29T01:30:00Z"),
+            ("2026-10-25T02:30:00", "Europe/Berlin", "2026-10-25T00:30:00Z"),
+        ] {
+            let expected: Timestamp = expected.parse().unwrap();
+            assert_eq!(read(text).unwrap().instant(zone), expected, "{text} in {zone}");
+        }
+        assert!(read("soon").unwrap_err().to_string().contains("on the clock of `zone`"));
+    }
 }
