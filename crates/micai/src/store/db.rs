@@ -214,19 +214,6 @@ impl Db {
         }
     }
 
-    /// A transaction whose statements find few rows for each of many, as a lane's do: on Postgres it plans as lanes do, since
-    /// ordinary plans read a table whole that nobody has counted yet.
-    pub(super) async fn begin_narrow(&self) -> Result<Tx, StoreError> {
-        match self {
-            Self::Pg { lanes, patience, .. } => {
-                let mut tx = Tx::Pg(Open::new(lanes.acquire().await?), *patience);
-                tx.together().await?;
-                Ok(tx)
-            }
-            Self::Lite { .. } => self.begin().await,
-        }
-    }
-
     /// A transaction for a lane. It begins with its first statement: in SQLite together with it, to save a hand-over
     /// between threads; in Postgres only with [`Tx::together`], since a verb of one statement needs none.
     pub(super) async fn open(&self) -> Result<Tx, StoreError> {

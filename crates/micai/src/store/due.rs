@@ -46,7 +46,7 @@ impl Store {
         if self.next_schedule_at().await?.is_none_or(|at| at > now) {
             return Ok(Fired::default());
         }
-        let mut tx = self.db.begin_narrow().await?;
+        let mut tx = self.db.begin().await?;
         let due = claim(&mut tx, now).await?;
         let addresses = addresses(&mut tx, &due).await?;
         let mut batch = Batch::new();
