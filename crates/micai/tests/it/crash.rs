@@ -1,13 +1,11 @@
 //! A process that dies at any commit point: the next one finishes the work, and nothing is said twice.
 
-use std::time::Duration;
-
-use simulator::{Author, PhoneKind, PhoneSpec, Simulator, SimulatorConfig};
+use simulator::{Author, PhoneKind, PhoneSpec};
 use sqlx::{ConnectOptions as _, Executor as _};
 
-use crate::harness::{ACCESS_TOKEN, APP_SECRET, PATIENCE, VERIFY_TOKEN};
+use crate::harness::PATIENCE;
 use crate::postgres::Private;
-use crate::process::Process;
+use crate::process::{Process, outside, until};
 
 /// Short, so that the story need not wait for two minutes of silence, nor for leases and calls of a dead process: on
 /// Postgres the next one cannot know that it is alone.
@@ -27,14 +25,7 @@ async fn dies_and_is_followed(point: &str, database_url: &str) {
     let database = std::path::Path::new("unused");
     let mut settings = SHORT.to_vec();
     settings.push(("database_url", database_url));
-    let simulator = Simulator::start(SimulatorConfig {
-        app_secret: APP_SECRET.to_owned(),
-        verify_token: VERIFY_TOKEN.to_owned(),
-        access_token: ACCESS_TOKEN.to_owned(),
-        ..SimulatorConfig::default()
-    })
-    .await
-    .unwrap();
+    let simulator = outside().await;
     let phone = |name: &str, kind| {
         let spec = PhoneSpec { name: Some(name.into()), kind: Some(kind), ..PhoneSpec::default() };
         simulator.add_phone(spec).unwrap().id
@@ -52,11 +43,7 @@ async fn dies_and_is_followed(point: &str, database_url: &str) {
     let replies =
         |phone: &str| simulator.chat(phone).unwrap().iter().filter(|bubble| bubble.author == Author::Business).count();
     let until = async |what: &str, holds: &dyn Fn() -> bool| {
-        let begun = std::time::Instant::now();
-        while !holds() {
-            assert!(begun.elapsed() < PATIENCE, "after a crash at {point} it never came about that {what}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(&format!("{what} after a crash at {point}"), holds).await;
     };
     tokio::time::timeout(PATIENCE, simulator.wait_idle()).await.expect("webhooks are acknowledged in the end");
     // Somebody else's delivery shows that the line is open, which settles what was never sent.

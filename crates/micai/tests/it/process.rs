@@ -7,7 +7,30 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::harness::{PATIENCE, settings, variable};
+use simulator::{Simulator, SimulatorConfig};
+
+use crate::harness::{ACCESS_TOKEN, APP_SECRET, PATIENCE, VERIFY_TOKEN, settings, variable};
+
+/// The outside world of a process: WhatsApp with the secrets that a process is told.
+pub async fn outside() -> Simulator {
+    Simulator::start(SimulatorConfig {
+        app_secret: APP_SECRET.to_owned(),
+        verify_token: VERIFY_TOKEN.to_owned(),
+        access_token: ACCESS_TOKEN.to_owned(),
+        ..SimulatorConfig::default()
+    })
+    .await
+    .unwrap()
+}
+
+/// Waits until it holds; a process has a clock of its own.
+pub async fn until(what: &str, holds: &dyn Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "it never came about that {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
 
 /// A running `micai`. Killed when dropped.
 pub struct Process {

@@ -1,26 +1,17 @@
 //! A process that dies before it could tell the operator's system: the next one does, once.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
-use simulator::{Author, PhoneKind, PhoneSpec, Simulator, SimulatorConfig};
+use simulator::{Author, PhoneKind, PhoneSpec};
 
 use super::handover::{Desk, SECRET};
-use crate::harness::{ACCESS_TOKEN, APP_SECRET, PATIENCE, VERIFY_TOKEN};
-use crate::process::Process;
+use crate::harness::PATIENCE;
+use crate::process::{Process, outside, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_the_commit_and_the_call_the_desk_is_told_once_by_the_next_process() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("micai.db");
-    let simulator = Simulator::start(SimulatorConfig {
-        app_secret: APP_SECRET.to_owned(),
-        verify_token: VERIFY_TOKEN.to_owned(),
-        access_token: ACCESS_TOKEN.to_owned(),
-        ..SimulatorConfig::default()
-    })
-    .await
-    .unwrap();
+    let simulator = outside().await;
     let phone = |name: &str| {
         let spec = PhoneSpec { name: Some(name.into()), kind: Some(PhoneKind::Phone), ..PhoneSpec::default() };
         simulator.add_phone(spec).unwrap().id
@@ -28,13 +19,6 @@ async fn killed_between_the_commit_and_the_call_the_desk_is_told_once_by_the_nex
     let (ana, bo) = (phone("Ana"), phone("Bo"));
     let heard =
         |phone: &str| simulator.chat(phone).unwrap().iter().filter(|bubble| bubble.author == Author::Business).count();
-    let until = async |what: &str, holds: &dyn Fn() -> bool| {
-        let begun = Instant::now();
-        while !holds() {
-            assert!(begun.elapsed() < PATIENCE, "it never came about that {what}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
     let (desk, address) = Desk::open(0).await;
     let (url, host) = (format!("http://{address}/desk"), address.to_string());
     let settings = [

@@ -1,12 +1,10 @@
 //! A process that dies while it attends to schedules: the next one finishes the work, and nothing is said twice.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
-use simulator::{Author, PhoneKind, PhoneSpec, Simulator, SimulatorConfig};
+use simulator::{Author, PhoneKind, PhoneSpec};
 
-use crate::harness::{ACCESS_TOKEN, ADMIN_KEY, APP_SECRET, PATIENCE, VERIFY_TOKEN};
-use crate::process::Process;
+use crate::harness::{ADMIN_KEY, PATIENCE};
+use crate::process::{Process, outside, until};
 
 /// Short, so that the story need not wait for two minutes of silence.
 const SHORT: [(&str, &str); 2] = [("unknown_send_deadline_seconds", "1"), ("conversation_lease_seconds", "2")];
@@ -14,24 +12,13 @@ const SHORT: [(&str, &str); 2] = [("unknown_send_deadline_seconds", "1"), ("conv
 async fn dies_after(point: &str, ask_agent: bool) {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("micai.db");
-    let simulator = Simulator::start(SimulatorConfig {
-        app_secret: APP_SECRET.to_owned(),
-        verify_token: VERIFY_TOKEN.to_owned(),
-        access_token: ACCESS_TOKEN.to_owned(),
-        ..SimulatorConfig::default()
-    })
-    .await
-    .unwrap();
+    let simulator = outside().await;
     let spec = PhoneSpec { name: Some("Ana".into()), kind: Some(PhoneKind::Phone), ..PhoneSpec::default() };
     let ana = simulator.add_phone(spec).unwrap();
     let (number, ana) = (ana.phone, ana.id);
     let heard = || simulator.chat(&ana).unwrap().iter().filter(|bubble| bubble.author == Author::Business).count();
     let until = async |what: &str, holds: &dyn Fn() -> bool| {
-        let begun = Instant::now();
-        while !holds() {
-            assert!(begun.elapsed() < PATIENCE, "after a crash at {point} it never came about that {what}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(&format!("{what} after a crash at {point}"), holds).await;
     };
     let url = simulator.url();
     let mut dying = Process::serve(&database, &url, &SHORT, &[("MICAI_CRASH_AFTER", point)]);
