@@ -20,7 +20,7 @@ use crate::domain::schedule::{
 };
 use crate::domain::template::{TEMPLATE_NAME_CHARACTERS_MAX, TemplateUse, TextValue};
 use crate::ingest::person_named;
-use crate::scheduler::recurrence::Calendar;
+use crate::scheduler::recurrence::{self, Calendar};
 use crate::store::SaveSchedule;
 
 /// Whose clock where nothing is said.
@@ -142,7 +142,7 @@ impl Moment {
         match self {
             Self::At(instant) => instant,
             Self::Local(time) => {
-                let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
+                let zone = recurrence::zone(zone).unwrap_or(TimeZone::UTC);
                 time.to_zoned(zone).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
             }
         }
