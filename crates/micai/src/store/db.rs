@@ -200,11 +200,7 @@ impl Db {
     /// A transaction.
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
         match self {
-            Self::Pg { general, patience, .. } => {
-                let mut tx = Tx::Pg(Open::new(general.acquire().await?), *patience);
-                tx.together().await?;
-                Ok(tx)
-            }
+            Self::Pg { general, patience, .. } => Self::begin_in(general, *patience).await,
             Self::Lite { writer, .. } => {
                 let mut open = Open::new(writer.acquire().await?);
                 let begin = open.beginning(LITE_BEGIN);
@@ -212,6 +208,20 @@ impl Db {
                 Ok(Tx::Lite(open))
             }
         }
+    }
+
+    /// A transaction whose statements find a few rows for each of many, as a lane's do: on Postgres it plans as lanes do.
+    pub(super) async fn begin_narrow(&self) -> Result<Tx, StoreError> {
+        match self {
+            Self::Pg { lanes, patience, .. } => Self::begin_in(lanes, *patience).await,
+            Self::Lite { .. } => self.begin().await,
+        }
+    }
+
+    async fn begin_in(pool: &PgPool, patience: Duration) -> Result<Tx, StoreError> {
+        let mut tx = Tx::Pg(Open::new(pool.acquire().await?), patience);
+        tx.together().await?;
+        Ok(tx)
     }
 
     /// A transaction for a lane. It begins with its first statement: in SQLite together with it, to save a hand-over

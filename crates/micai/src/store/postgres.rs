@@ -27,7 +27,7 @@ const LANE_CONNECTIONS_MAX: u32 = 12;
 /// A lane's statements find their rows by key, however many there are. A plan is made once and kept, often while tables are
 /// small or nobody has counted them; left to itself, Postgres would then plan to read all of a table and go on doing so when it
 /// has grown. So what could read all is off, and what counts is rows touched, not pages.
-const LANE_SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; SET jit = off; \
+const LANE_SETTINGS: &str = "SET plan_cache_mode = force_generic_plan; \
      SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_material = off; \
      SET enable_hashjoin = off; SET enable_mergejoin = off; \
      SET random_page_cost = 0; SET seq_page_cost = 0; SET cpu_tuple_cost = 1; SET cpu_index_tuple_cost = 1";
@@ -46,9 +46,9 @@ pub(super) async fn connect(
     // It has shown what it was for; the server notices its end however it comes.
     let _ = tokio::time::timeout(PING_TIMEOUT, first.close()).await;
     let for_lanes = (connections_max / 2).clamp(1, LANE_CONNECTIONS_MAX);
-    let limits = session_limits(statement_timeout);
-    let general = pool(connections_max.saturating_sub(for_lanes).max(1), limits.clone(), Duration::ZERO);
-    let lanes = pool(for_lanes, format!("{limits}; {LANE_SETTINGS}"), LANE_REST_TRUSTED);
+    let settings = session_settings(statement_timeout);
+    let general = pool(connections_max.saturating_sub(for_lanes).max(1), settings.clone(), Duration::ZERO);
+    let lanes = pool(for_lanes, format!("{settings}; {LANE_SETTINGS}"), LANE_REST_TRUSTED);
     Ok((general.connect_lazy_with(options.clone()), lanes.connect_lazy_with(options)))
 }
 
@@ -79,10 +79,13 @@ fn pool(connections_max: u32, settings: String, rest_trusted: Duration) -> PgPoo
 }
 
 /// Limits that the server keeps for us: on a statement, and on a transaction whose process has gone silent, so that it
-/// does not hold its locks for ever.
-fn session_limits(statement_timeout: Duration) -> String {
+/// does not hold its locks for ever. No statement here runs long enough to be worth compiling: that would take up to a tenth
+/// of a second each time, where the server takes a statement for a large one.
+fn session_settings(statement_timeout: Duration) -> String {
     let milliseconds = statement_timeout.as_millis();
-    format!("SET statement_timeout = {milliseconds}; SET idle_in_transaction_session_timeout = {milliseconds}")
+    format!(
+        "SET statement_timeout = {milliseconds}; SET idle_in_transaction_session_timeout = {milliseconds}; SET jit = off"
+    )
 }
 
 /// Whether the server answers in time. An error has the pool throw the connection away without a word to the server.

@@ -3,10 +3,11 @@
 //!
 //! `MICAI_TEST_WRITE_PLANS=1` writes `tests/data/plans.txt` anew: every such statement with the indexes it went by.
 
+mod due;
 mod sqlite;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use micai::domain::inbound::{NewStatus, WebhookFacts};
@@ -80,8 +81,7 @@ async fn every_statement_that_runs_once_a_message_goes_by_an_index() {
     connection.execute(HISTORY).await.unwrap();
     one_of_everything(&world, "grown").await;
     connection.execute("ANALYZE").await.unwrap();
-    let log = std::fs::read_dir(server.folder()).unwrap().flatten().map(|entry| entry.path().join("plans.log"));
-    let log = log.into_iter().find(|path| path.exists()).expect("the server's log");
+    let log = log_of(&server);
     let begins_at = std::fs::metadata(&log).unwrap().len();
     one_of_everything(&world, "counted").await;
     world.store.close().await;
@@ -126,6 +126,11 @@ async fn every_statement_that_runs_once_a_message_goes_by_an_index() {
         changed.is_empty(),
         "these statements are new or gone: look at their plans, then write the file anew: {changed:#?}"
     );
+}
+
+fn log_of(server: &Private) -> PathBuf {
+    let log = std::fs::read_dir(server.folder()).unwrap().flatten().map(|entry| entry.path().join("plans.log"));
+    log.into_iter().find(|path| path.exists()).expect("the server's log")
 }
 
 /// What stands in the log, up to now. The server hands its lines to a process that writes them in its own time: a line of ours
