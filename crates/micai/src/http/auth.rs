@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use super::error::Problem;
-use super::state::HttpState;
+use super::state::SharedState;
 
 /// The header that carries the admin key.
 pub(super) const ADMIN_KEY_HEADER: HeaderName = HeaderName::from_static("x-admin-key");
@@ -20,7 +20,7 @@ const MISSING: &str = "The header `x-admin-key` is missing: send the admin key i
 const WRONG: &str = "The header `x-admin-key` does not hold the admin key: send the value of MICAI_ADMIN_API_KEY.";
 
 /// Lets a request pass that carries the admin key.
-pub(super) async fn require_admin_key(State(state): State<HttpState>, request: Request, next: Next) -> Response {
+pub(super) async fn require_admin_key(State(state): State<SharedState>, request: Request, next: Next) -> Response {
     let given = request.headers().get(ADMIN_KEY_HEADER);
     match (&state.admin_api_key, given) {
         (Some(key), Some(given)) if is_secret(key, given.as_bytes()) => next.run(request).await,

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::state::HttpState;
+use super::state::SharedState;
 use crate::queue::{QueueLink, Topic, WakeQueue};
 use crate::shared::SharedLink;
 use crate::store::{Backlog, StoreError};
@@ -110,7 +110,7 @@ pub(super) async fn live() -> Json<Health> {
         (status = 503, body = Readiness, description = "The database does not answer."),
     ),
 )]
-pub(super) async fn ready(State(state): State<HttpState>) -> (StatusCode, Json<Readiness>) {
+pub(super) async fn ready(State(state): State<SharedState>) -> (StatusCode, Json<Readiness>) {
     let asked = async {
         let backlog = state.store.backlog().await?;
         Ok((backlog, state.store.unknown_count().await?, state.store.letter_count().await?))

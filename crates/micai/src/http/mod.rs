@@ -24,9 +24,11 @@ use utoipa_axum::routes;
 
 use error::{no_such_method, no_such_path, with_request_id};
 pub use state::HttpState;
+use state::SharedState;
 
 /// Everything that the platform answers.
 pub fn router(state: HttpState) -> Router {
+    let state = SharedState::new(state);
     let (open, mut document) = open_routes().split_for_parts();
     let (admin, admin_document) = admin_routes().split_for_parts();
     document = document.nest("/admin", admin_document);
@@ -50,7 +52,7 @@ pub fn router(state: HttpState) -> Router {
         .with_state(state)
 }
 
-fn open_routes() -> OpenApiRouter<HttpState> {
+fn open_routes() -> OpenApiRouter<SharedState> {
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(health::health))
         .routes(routes!(health::live))
@@ -58,7 +60,7 @@ fn open_routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(webhook::verify, webhook::receive))
 }
 
-fn admin_routes() -> OpenApiRouter<HttpState> {
+fn admin_routes() -> OpenApiRouter<SharedState> {
     use admin::{
         agents, alerts, audit, bind, budgets, contacts, conversations, erasures, handover, letters, messages, outbound,
         pauses, rules, schedules, spend, templates, tools, try_agent,

@@ -12,7 +12,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::auth::ADMIN_KEY_HEADER;
 use super::error::Problem;
-use super::state::HttpState;
+use super::state::SharedState;
 
 const DOCUMENT_PATH: &str = "/openapi.json";
 const PAGE_PATH: &str = "/docs";
@@ -127,14 +127,14 @@ fn add_problem(operation: &mut Operation, status: &str, description: &str) {
 }
 
 /// `/openapi.json` and the reference page at `/docs`, both open: they hold nothing that is not in the source.
-pub(super) fn pages(document: &OpenApi) -> Router<HttpState> {
+pub(super) fn pages(document: &OpenApi) -> Router<SharedState> {
     let json: axum::body::Bytes = serde_json::to_vec(document).unwrap_or_default().into();
     let serve_document = move || {
         let json = json.clone();
         async move { ([(header::CONTENT_TYPE, "application/json")], json) }
     };
     let config = Config::from(DOCUMENT_PATH).validator_url("none");
-    let page: Router<HttpState> = SwaggerUi::new(PAGE_PATH).config(config).into();
+    let page: Router<SharedState> = SwaggerUi::new(PAGE_PATH).config(config).into();
     let policy = axum::middleware::map_response(async |response: axum::response::Response| {
         let headers: [(HeaderName, HeaderValue); 1] = [(header::CONTENT_SECURITY_POLICY, PAGE_POLICY)];
         (headers, response).into_response()

@@ -24,7 +24,10 @@ use crate::templates::TemplateDesk;
 /// When a caller may come back after the database could not answer.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// What every handler may use. Clones share everything.
+/// The form in which handlers are given it: each request makes copies, one for each layer of the router.
+pub(super) type SharedState = Arc<HttpState>;
+
+/// What every handler may use.
 #[derive(Clone)]
 pub struct HttpState {
     /// The database.

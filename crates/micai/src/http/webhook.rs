@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::auth::is_secret;
 use super::error::Problem;
-use super::state::{HttpState, RETRY_AFTER};
+use super::state::{RETRY_AFTER, SharedState};
 use crate::ingest::{IngestError, SIGNATURE_HEADER};
 
 /// The most characters of a challenge; Meta's have about ten.
@@ -59,7 +59,7 @@ pub(super) struct Accepted {
     ),
 )]
 pub(super) async fn verify(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     query: Result<Query<Verification>, QueryRejection>,
 ) -> Result<String, Problem> {
     let refused = |detail: &str| Err(Problem::forbidden("webhook_check_refused", detail));
@@ -102,7 +102,7 @@ pub(super) async fn verify(
         ),
     ),
 )]
-pub(super) async fn receive(State(state): State<HttpState>, request: Request) -> Result<Json<Accepted>, Problem> {
+pub(super) async fn receive(State(state): State<SharedState>, request: Request) -> Result<Json<Accepted>, Problem> {
     let header = request.headers().get(SIGNATURE_HEADER).cloned();
     // Whoever does not even claim to be WhatsApp does not get us to read megabytes.
     let Some(signature) = header.as_ref().and_then(|value| value.to_str().ok()) else {

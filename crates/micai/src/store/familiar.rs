@@ -35,6 +35,8 @@ struct Memory {
     epoch: u64,
     /// When the young one is full it takes the place of the old one.
     generations: [HashMap<u128, Known>; 2],
+    /// Whom a batch met that is not committed yet, and the epoch of that.
+    met: (u64, Vec<(u128, Known)>),
 }
 
 #[derive(Clone, Copy)]
@@ -94,18 +96,34 @@ impl FamiliarPeople {
         self.names(&message.person).into_iter().zip(known.names).all(same).then_some(known.conversation_id)
     }
 
-    /// Remembers whom a look-up found.
-    pub fn remember(&self, as_of: AsOf, message: &NewInbound, conversation_id: ConversationId) {
-        let (key, names) = (self.key(message), self.names(&message.person));
-        let mut memory = self.memory();
-        if memory.epoch != as_of.epoch {
+    /// A batch begins. What the last one met and did not commit is nothing to remember.
+    pub fn begin(&self) {
+        self.memory().met.1.clear();
+    }
+
+    /// Notes whom a batch met, to be remembered once it is committed: people may be new.
+    pub fn meet(&self, as_of: AsOf, message: &NewInbound, conversation_id: ConversationId) {
+        let known = Known { conversation_id, names: self.names(&message.person) };
+        let key = self.key(message);
+        let met = &mut self.memory().met;
+        met.0 = as_of.epoch;
+        met.1.push((key, known));
+    }
+
+    /// The batch is committed.
+    pub fn remember(&self) {
+        let memory = &mut *self.memory();
+        let (epoch, met) = (memory.met.0, std::mem::take(&mut memory.met.1));
+        if memory.epoch != epoch {
             return;
         }
-        if memory.generations[0].len() >= FAMILIAR_PEOPLE_MAX {
-            memory.generations.swap(0, 1);
-            memory.generations[0].clear();
+        for (key, known) in met {
+            if memory.generations[0].len() >= FAMILIAR_PEOPLE_MAX {
+                memory.generations.swap(0, 1);
+                memory.generations[0].clear();
+            }
+            memory.generations[0].insert(key, known);
         }
-        memory.generations[0].insert(key, Known { conversation_id, names });
     }
 
     /// Who is who has changed.

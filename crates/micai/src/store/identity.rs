@@ -108,16 +108,13 @@ impl<'a> IdentityBook<'a> {
         nothing_new && holders.first().is_some_and(|first| first.is_some() && holders.iter().all(|one| one == first))
     }
 
-    /// Whether the database knew all that `person` says of a contact, before anything of this batch.
-    pub fn knew(&self, contact: ContactId, person: &Person) -> bool {
-        let is_new = |identity: Uuid| self.writes.new_identities.iter().any(|new| new.id == identity);
-        let knew_address = |address: &Address| {
-            let rows = self.by_address.get(address).into_iter().flatten();
-            let mut live = rows.map(|row| &self.known[*row]).filter(|one| one.is_live);
-            live.next().is_some_and(|one| one.contact_id == contact && !is_new(one.id))
-        };
-        let renamed = self.writes.renamed.iter().any(|(id, _)| *id == contact);
-        !renamed && person.addresses().iter().all(knew_address)
+    /// Whether all that `person` says of a contact is what the database knows once this is written.
+    pub fn knows(&self, contact: ContactId, person: &Person) -> bool {
+        let says = |said: &Option<String>, known: &Option<String>| said.is_none() || said == known;
+        let is_called =
+            |names: &ContactNames| says(&person.name, &names.name) && says(&person.username, &names.username);
+        self.names.get(&contact).is_some_and(is_called)
+            && person.addresses().iter().all(|address| self.live_holder(address) == Some(contact))
     }
 
     /// Links identifiers seen together if their contact is known; makes nobody.

@@ -86,7 +86,12 @@ impl Verb<Webhook, IngestReceipt> for Ingest {
         tx: &'a mut Tx,
         webhooks: &'a [Webhook],
     ) -> BoxFuture<'a, Result<Vec<IngestReceipt>, StoreError>> {
+        self.familiar.begin();
         Box::pin(self.ingest(tx, webhooks))
+    }
+
+    fn committed(&self) {
+        self.familiar.remember();
     }
 
     fn weight(&self, webhook: &Webhook) -> usize {
@@ -158,7 +163,7 @@ impl Ingest {
         let known = load_people(tx, &addresses).await?;
         let mut book = IdentityBook::new(&self.ids, now, known.identities, known.names);
         let Met { contacts, preferences } = self.meet(&mut book, webhooks, &arrivals);
-        let knew: Vec<bool> =
+        let known_as: Vec<bool> =
             arrivals.iter().zip(&contacts).map(|(one, contact)| one.is_known_as(&book, *contact)).collect();
         let mut writes = book.into_writes();
         let mut conversations = known.conversations;
@@ -176,7 +181,7 @@ impl Ingest {
         }
         let mut people = People::new(writes, conversations);
         let mut messages = Vec::with_capacity(arrivals.len());
-        for ((arrival, contact), knew) in arrivals.iter().zip(contacts).zip(knew) {
+        for ((arrival, contact), is_known) in arrivals.iter().zip(contacts).zip(known_as) {
             // A blocked contact's messages are recorded and get no turn. Memory knows no blocked ones.
             let is_blocked = contact.is_some_and(|contact| known.blocked.contains(&contact));
             let gets_turn = arrival.message.state == InboundState::Pending && !is_blocked;
@@ -191,10 +196,8 @@ impl Ingest {
                 (None, None) => continue,
             };
             let Arrival { webhook, received_at, message, .. } = *arrival;
-            if let (true, Some(as_of), Some(contact)) = (knew && !is_blocked, as_of, contact)
-                && people.known_conversation(contact, &message.phone_number_id) == Some(conversation_id)
-            {
-                self.familiar.remember(as_of, message, conversation_id);
+            if let (true, Some(as_of)) = (is_known && !is_blocked, as_of) {
+                self.familiar.meet(as_of, message, conversation_id);
             }
             let state = match message.state {
                 InboundState::Pending if is_blocked => InboundState::Noted,
@@ -306,7 +309,7 @@ impl Arrival<'_> {
 
     fn is_known_as(&self, book: &IdentityBook<'_>, contact: Option<ContactId>) -> bool {
         let is_plain = self.familiar.is_none() && self.message.identity_change.is_none();
-        is_plain && contact.is_some_and(|contact| book.knew(contact, &self.message.person))
+        is_plain && contact.is_some_and(|contact| book.knows(contact, &self.message.person))
     }
 }
 

@@ -44,6 +44,8 @@ struct Job<I, O> {
 /// their order.
 pub(super) trait Verb<I, O>: Send + Sync + 'static {
     fn run<'a>(&'a self, tx: &'a mut Tx, items: &'a [I]) -> BoxFuture<'a, Result<Vec<O>, StoreError>>;
+    /// What the last run wrote is committed. After a run that failed or was not committed the next one begins.
+    fn committed(&self) {}
     /// How many of a batch's places an item takes.
     fn weight(&self, _item: &I) -> usize {
         1
@@ -353,6 +355,9 @@ impl<I: Send + Sync + 'static, O: Send + 'static, V: Verb<I, O>> Car for LaneCar
     }
 
     fn deliver(&mut self, committed: Result<(), StoreError>) {
+        if committed.is_ok() && !self.is_empty() {
+            self.verb.committed();
+        }
         let outcomes = std::mem::take(&mut self.outcomes).into_iter().map(Ok);
         let answers = self.answers.drain(..);
         // A caller that is gone does not want its answer.
@@ -418,7 +423,7 @@ where
 async fn commit_slice<I, O>(line: &mut Line, verb: &impl Verb<I, O>, items: &[I]) -> Result<Vec<O>, StoreError> {
     let mut tx = line.open().await?;
     let ran = verb.run(&mut tx, items).await.and_then(|outcomes| checked(outcomes, items.len()));
-    line.close(tx, ran).await
+    line.close(tx, ran).await.inspect(|_| verb.committed())
 }
 
 fn checked<O>(outcomes: Vec<O>, items: usize) -> Result<Vec<O>, StoreError> {

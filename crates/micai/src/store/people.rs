@@ -235,12 +235,6 @@ impl People {
         self.released.iter().copied()
     }
 
-    /// The conversation of a contact, if it was there before this batch.
-    pub fn known_conversation(&self, contact_id: ContactId, phone_number_id: &str) -> Option<ConversationId> {
-        let conversation = self.conversations.get(&(contact_id, phone_number_id.to_owned()))?;
-        (!conversation.is_new).then_some(conversation.id)
-    }
-
     /// Writes new people, their identifiers and conversations, and moves windows. The unique indexes on live identities
     /// and on conversations make a second process that met the same person at the same moment fail here; its batch is
     /// committed again and then finds them.

@@ -16,6 +16,7 @@ mod ingest;
 mod letters;
 mod loss;
 mod migrations;
+mod people;
 mod planner;
 mod plans;
 mod postgres;

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictJson, StrictQuery};
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::{HttpState, SharedState};
 use super::bounds::{Faults, agent_id, no_such_agent};
 use super::page::{Page, PageRows, text_cursor};
 use super::template_use::check_fallback;
@@ -223,7 +223,7 @@ pub struct ListQuery {
     responses((status = 200, body = Page<AgentView>, description = "A page of agents.")),
 )]
 pub async fn list(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictQuery(query): StrictQuery<ListQuery>,
 ) -> Result<Json<Page<AgentView>>, Problem> {
     let rows = PageRows::new(query.limit, state.page_rows_max)?;
@@ -252,7 +252,7 @@ pub async fn list(
     ),
 )]
 pub async fn create(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictJson(new): StrictJson<NewAgent>,
 ) -> Result<impl IntoResponse, Problem> {
@@ -295,7 +295,7 @@ pub async fn create(
     responses((status = 200, body = AgentView, description = "The agent.")),
 )]
 pub async fn read(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath(id): StrictPath<String>,
 ) -> Result<Json<AgentView>, Problem> {
     let agent = state.store.agent(&agent_id("id", id)?).await?.ok_or_else(no_such_agent)?;
@@ -313,7 +313,7 @@ pub async fn read(
     responses((status = 200, body = AgentView, description = "The agent as it is now.")),
 )]
 pub async fn update(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<String>,
     StrictJson(change): StrictJson<AgentChange>,
@@ -344,7 +344,7 @@ pub async fn update(
     ),
 )]
 pub async fn delete(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<String>,
 ) -> Result<StatusCode, Problem> {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictQuery};
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::SharedState;
 use super::page::{Page, PageRows, uuid_cursor};
 use crate::store::AlertView;
 
@@ -39,7 +39,7 @@ pub struct ListQuery {
     responses((status = 200, body = Page<AlertView>, description = "A page of alerts.")),
 )]
 pub async fn list(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictQuery(query): StrictQuery<ListQuery>,
 ) -> Result<Json<Page<AlertView>>, Problem> {
     let rows = PageRows::new(query.limit, state.page_rows_max)?;
@@ -59,7 +59,7 @@ pub async fn list(
     responses((status = 200, body = AlertView, description = "The alert as it is now.")),
 )]
 pub async fn acknowledge(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<Uuid>,
 ) -> Result<Json<AlertView>, Problem> {

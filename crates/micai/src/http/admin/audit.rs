@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 use utoipa::openapi::schema::Object;
 
 use super::super::error::{Problem, StrictQuery};
-use super::super::state::HttpState;
+use super::super::state::SharedState;
 use super::agents::words_schema;
 use super::bounds::Faults;
 use super::page::{Page, PageRows, uuid_cursor};
@@ -42,7 +42,7 @@ pub struct ListQuery {
     responses((status = 200, body = Page<AuditView>, description = "A page of entries.")),
 )]
 pub async fn list(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictQuery(query): StrictQuery<ListQuery>,
 ) -> Result<Json<Page<AuditView>>, Problem> {
     let rows = PageRows::new(query.limit, state.page_rows_max)?;

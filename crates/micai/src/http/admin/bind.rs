@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::Problem;
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::SharedState;
 use super::bounds::agent_id;
 use crate::ingest::person_named;
 
@@ -51,7 +51,7 @@ pub struct Bound {
     ),
 )]
 pub async fn bind(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath((wa_id, agent)): StrictPath<(String, String)>,
 ) -> Result<Json<Bound>, Problem> {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictJson, StrictQuery};
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::SharedState;
 use super::agents::words_schema;
 use super::bounds::Faults;
 use super::page::{Page, PageRows, text_cursor};
@@ -86,7 +86,7 @@ pub struct ListQuery {
     responses((status = 200, body = Page<BudgetView>, description = "A page of budgets.")),
 )]
 pub async fn list(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictQuery(query): StrictQuery<ListQuery>,
 ) -> Result<Json<Page<BudgetView>>, Problem> {
     let rows = PageRows::new(query.limit, state.page_rows_max)?;
@@ -105,7 +105,7 @@ pub async fn list(
     responses((status = 200, body = BudgetView, description = "The budget.")),
 )]
 pub async fn read(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath(id): StrictPath<String>,
 ) -> Result<Json<BudgetView>, Problem> {
     let budget = state.store.budget(&budget_id(id)?).await?;
@@ -124,7 +124,7 @@ pub async fn read(
     responses((status = 200, body = Saved, description = "Saved.")),
 )]
 pub async fn save(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<String>,
     StrictJson(body): StrictJson<SaveBudgetBody>,
@@ -160,7 +160,7 @@ pub async fn save(
     responses((status = 204, description = "Gone.")),
 )]
 pub async fn delete(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<String>,
 ) -> Result<StatusCode, Problem> {

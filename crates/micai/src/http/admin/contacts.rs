@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictJson, StrictQuery};
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::SharedState;
 use super::agents::words_schema;
 use super::bounds::Faults;
 use super::page::{Page, PageRows, uuid_cursor};
@@ -70,7 +70,7 @@ pub struct Consent {
     responses((status = 200, body = Page<ContactView>, description = "A page of contacts.")),
 )]
 pub async fn list(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictQuery(query): StrictQuery<ListQuery>,
 ) -> Result<Json<Page<ContactView>>, Problem> {
     let rows = PageRows::new(query.limit, state.page_rows_max)?;
@@ -89,7 +89,7 @@ pub async fn list(
     responses((status = 200, body = ContactDetail, description = "The contact.")),
 )]
 pub async fn read(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath(id): StrictPath<Uuid>,
 ) -> Result<Json<ContactDetail>, Problem> {
     found(state.store.contact(ContactId(id)).await?)
@@ -106,7 +106,7 @@ pub async fn read(
     responses((status = 200, body = ContactDetail, description = "The contact as it is now.")),
 )]
 pub async fn set_consent(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<Uuid>,
     StrictJson(body): StrictJson<Consent>,
@@ -128,7 +128,7 @@ pub async fn set_consent(
     responses((status = 200, body = ContactDetail, description = "The contact as it is now.")),
 )]
 pub async fn block(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<Uuid>,
     StrictJson(body): StrictJson<Block>,
@@ -148,7 +148,7 @@ pub async fn block(
     responses((status = 200, body = ContactDetail, description = "The contact as it is now.")),
 )]
 pub async fn unblock(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<Uuid>,
 ) -> Result<Json<ContactDetail>, Problem> {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::super::error::{Problem, StrictQuery};
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::{HttpState, SharedState};
 use super::agents::words_schema;
 use super::page::{Page, PageRows, uuid_cursor};
 use crate::domain::conversation::ConversationMode;
@@ -65,7 +65,7 @@ pub struct ListQuery {
     responses((status = 200, body = Page<ConversationView>, description = "A page of conversations.")),
 )]
 pub async fn list(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictQuery(query): StrictQuery<ConversationsQuery>,
 ) -> Result<Json<Page<ConversationView>>, Problem> {
     let rows = PageRows::new(query.limit, state.page_rows_max)?;
@@ -88,7 +88,7 @@ pub async fn list(
     responses((status = 200, body = ConversationDetail, description = "The conversation.")),
 )]
 pub async fn read(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath(id): StrictPath<Uuid>,
 ) -> Result<Json<ConversationDetail>, Problem> {
     let conversation = conversation(&state, id).await?;
@@ -107,7 +107,7 @@ pub async fn read(
     responses((status = 200, body = Page<TranscriptEntry>, description = "A page of the transcript.")),
 )]
 pub async fn transcript(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath(id): StrictPath<Uuid>,
     StrictQuery(query): StrictQuery<ListQuery>,
 ) -> Result<Json<Page<TranscriptEntry>>, Problem> {
@@ -131,7 +131,7 @@ pub async fn transcript(
     responses((status = 200, body = Timeline, description = "The message and what happened to it, in order.")),
 )]
 pub async fn timeline(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath((id, message_id)): StrictPath<(Uuid, Uuid)>,
 ) -> Result<Json<Timeline>, Problem> {
     match state.store.timeline(ConversationId(id), InboundId(message_id)).await? {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::Problem;
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::SharedState;
 use crate::ids::ContactId;
 use crate::store::{ErasureStep, ErasureView};
 
@@ -30,7 +30,7 @@ const STEPS_MAX: usize = 10;
     ),
 )]
 pub async fn erase(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<Uuid>,
 ) -> Result<(StatusCode, Json<ErasureView>), Problem> {
@@ -60,7 +60,7 @@ pub async fn erase(
     responses((status = 200, body = ErasureView, description = "The erasure.")),
 )]
 pub async fn read(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath(receipt_id): StrictPath<Uuid>,
 ) -> Result<Json<ErasureView>, Problem> {
     state.store.erasure(receipt_id).await?.map(Json).ok_or_else(no_such_receipt)

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictJson};
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::SharedState;
 use super::agents::words_schema;
 use super::bounds::Faults;
 use super::conversations::no_such_conversation;
@@ -55,7 +55,7 @@ pub struct ModeBody {
     responses((status = 200, body = ConversationView, description = "The conversation as it is now.")),
 )]
 pub async fn set_mode(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<Uuid>,
     StrictJson(body): StrictJson<ModeBody>,

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictJson, StrictQuery};
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::{HttpState, SharedState};
 use super::bounds::Faults;
 use super::page::{Page, PageRows, text_cursor, uuid_cursor};
 use super::template_use::{check_template_use, fitting_message};
@@ -116,7 +116,7 @@ fn yes() -> bool {
     responses((status = 200, body = Page<ExplainedGroup>, description = "A page of groups.")),
 )]
 pub async fn groups(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictQuery(query): StrictQuery<GroupsQuery>,
 ) -> Result<Json<Page<ExplainedGroup>>, Problem> {
     let rows = PageRows::new(query.limit, state.page_rows_max)?;
@@ -137,7 +137,7 @@ pub async fn groups(
     responses((status = 200, body = Page<ExplainedLetter>, description = "A page of letters.")),
 )]
 pub async fn items(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictQuery(query): StrictQuery<ItemsQuery>,
 ) -> Result<Json<Page<ExplainedLetter>>, Problem> {
     let rows = PageRows::new(query.limit, state.page_rows_max)?;
@@ -161,7 +161,7 @@ pub async fn items(
     responses((status = 200, body = LetterDetail, description = "The letter.")),
 )]
 pub async fn read(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath(id): StrictPath<Uuid>,
 ) -> Result<Json<LetterDetail>, Problem> {
     let Some(letter) = state.store.letter(id).await? else {
@@ -195,7 +195,7 @@ pub async fn read(
     ),
 )]
 pub async fn replay(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictJson(body): StrictJson<ReplayLetters>,
 ) -> Result<Json<RepairReport>, Problem> {
@@ -237,7 +237,7 @@ pub async fn replay(
     responses((status = 200, body = RepairReport, description = "What happened to them, or would happen.")),
 )]
 pub async fn discard(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictJson(body): StrictJson<DiscardLetters>,
 ) -> Result<Json<RepairReport>, Problem> {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictJson};
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::{HttpState, SharedState};
 use super::bounds::{Faults, instant};
 use super::conversations::no_such_conversation;
 use super::template_use::{check_template_use, fitting_message};
@@ -84,7 +84,7 @@ pub struct PlanMessage {
     ),
 )]
 pub async fn send(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<Uuid>,
     StrictJson(new): StrictJson<SendMessage>,
@@ -139,7 +139,7 @@ pub async fn send(
     responses((status = 200, body = Plan, description = "How it would go.")),
 )]
 pub async fn plan(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath(id): StrictPath<Uuid>,
     StrictJson(thought): StrictJson<PlanMessage>,
 ) -> Result<Json<Plan>, Problem> {

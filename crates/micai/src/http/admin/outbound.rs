@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictJson, StrictQuery};
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::{HttpState, SharedState};
 use super::agents::words_schema;
 use super::bounds::Faults;
 use super::letters::check_reason;
@@ -88,7 +88,7 @@ pub struct SettleSend {
     responses((status = 200, body = Page<SendItem>, description = "A page of sends.")),
 )]
 pub async fn list(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictQuery(query): StrictQuery<ListQuery>,
 ) -> Result<Json<Page<SendItem>>, Problem> {
     let rows = PageRows::new(query.limit, state.page_rows_max)?;
@@ -116,7 +116,7 @@ pub async fn list(
     responses((status = 200, body = SendDetail, description = "The send.")),
 )]
 pub async fn read(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath(id): StrictPath<Uuid>,
 ) -> Result<Json<SendDetail>, Problem> {
     detail(&state, id).await.map(Json)
@@ -142,7 +142,7 @@ pub async fn read(
     ),
 )]
 pub async fn settle(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<Uuid>,
     StrictJson(body): StrictJson<SettleSend>,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictJson};
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::{HttpState, SharedState};
 use super::bounds::{Faults, instant};
 use crate::domain::pause::{
     PAUSE_SENTENCE_CHARACTERS_MAX, PAUSE_SUBJECT_CHARACTERS_MAX, PAUSES_MAX, Pause, PauseCause, PauseKey, PauseScope,
@@ -57,7 +57,7 @@ pub struct Resumed {
     tag = "pauses",
     responses((status = 200, body = PauseList, description = "Every pause.")),
 )]
-pub async fn list(State(state): State<HttpState>) -> Result<Json<PauseList>, Problem> {
+pub async fn list(State(state): State<SharedState>) -> Result<Json<PauseList>, Problem> {
     Ok(Json(PauseList { items: state.store.pauses().await? }))
 }
 
@@ -72,7 +72,7 @@ pub async fn list(State(state): State<HttpState>) -> Result<Json<PauseList>, Pro
     responses((status = 200, body = PauseList, description = "Every pause, this one among them.")),
 )]
 pub async fn set(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictJson(new): StrictJson<NewPause>,
 ) -> Result<Json<PauseList>, Problem> {
@@ -149,7 +149,7 @@ fn check_subject(state: &HttpState, scope: PauseScope, subject: &str, faults: &m
     responses((status = 200, body = Resumed, description = "Sending goes on.")),
 )]
 pub async fn resume_all(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(scope): StrictPath<String>,
 ) -> Result<Json<Resumed>, Problem> {
@@ -171,7 +171,7 @@ pub async fn resume_all(
     responses((status = 200, body = Resumed, description = "Sending goes on.")),
 )]
 pub async fn resume(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath((scope, subject)): StrictPath<(String, String)>,
 ) -> Result<Json<Resumed>, Problem> {
@@ -193,7 +193,7 @@ pub async fn resume(
     responses((status = 200, body = Resumed, description = "Sending goes on.")),
 )]
 pub async fn resume_template(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath((name, language)): StrictPath<(String, String)>,
 ) -> Result<Json<Resumed>, Problem> {

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictJson, StrictQuery};
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::{HttpState, SharedState};
 use super::agents::words_schema;
 use super::bounds::{Faults, agent_id};
 use super::page::{Page, PageRows, text_cursor};
@@ -137,7 +137,7 @@ pub struct ListQuery {
     responses((status = 200, body = Page<RuleView>, description = "A page of rules.")),
 )]
 pub async fn list(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictQuery(query): StrictQuery<ListQuery>,
 ) -> Result<Json<Page<RuleView>>, Problem> {
     let rows = PageRows::new(query.limit, state.page_rows_max)?;
@@ -159,7 +159,7 @@ pub async fn list(
     responses((status = 200, body = Saved, description = "Saved.")),
 )]
 pub async fn save(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictJson(body): StrictJson<SaveRule>,
 ) -> Result<Json<Saved>, Problem> {
@@ -195,7 +195,7 @@ pub async fn save(
     responses((status = 200, body = RuleView, description = "The rule.")),
 )]
 pub async fn read(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath(id): StrictPath<String>,
 ) -> Result<Json<RuleView>, Problem> {
     let rule = state.store.rule(&rule_id(id)?).await?.ok_or_else(no_such_rule)?;
@@ -212,7 +212,7 @@ pub async fn read(
     responses((status = 204, description = "Gone.")),
 )]
 pub async fn delete(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<String>,
 ) -> Result<StatusCode, Problem> {

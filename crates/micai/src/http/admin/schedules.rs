@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{Problem, StrictJson, StrictQuery};
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::{HttpState, SharedState};
 use super::bounds::{Faults, agent_id};
 use super::messages::{Forecast, prospect};
 use super::page::{Page, PageRows, uuid_cursor};
@@ -169,7 +169,7 @@ pub struct RunAnswer {
     responses((status = 200, body = Page<ScheduleView>, description = "A page of schedules.")),
 )]
 pub async fn list(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictQuery(query): StrictQuery<ListQuery>,
 ) -> Result<Json<Page<ScheduleView>>, Problem> {
     let rows = PageRows::new(query.limit, state.page_rows_max)?;
@@ -200,7 +200,7 @@ pub async fn list(
     ),
 )]
 pub async fn create(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictJson(body): StrictJson<SaveScheduleBody>,
 ) -> Result<impl IntoResponse, Problem> {
@@ -221,7 +221,7 @@ pub async fn create(
     responses((status = 200, body = ScheduleView, description = "The schedule.")),
 )]
 pub async fn read(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath(id): StrictPath<String>,
 ) -> Result<Json<ScheduleView>, Problem> {
     Ok(Json(find(&state, id).await?.into()))
@@ -238,7 +238,7 @@ pub async fn read(
     responses((status = 200, body = ScheduleView, description = "Replaced.")),
 )]
 pub async fn update(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<String>,
     StrictJson(body): StrictJson<SaveScheduleBody>,
@@ -266,7 +266,7 @@ pub async fn update(
     responses((status = 204, description = "Gone.")),
 )]
 pub async fn delete(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<String>,
 ) -> Result<StatusCode, Problem> {
@@ -287,7 +287,7 @@ pub async fn delete(
     responses((status = 200, body = ScheduleView, description = "It is paused, or has come to its end.")),
 )]
 pub async fn pause(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<String>,
 ) -> Result<Json<ScheduleView>, Problem> {
@@ -307,7 +307,7 @@ pub async fn pause(
     responses((status = 200, body = ScheduleView, description = "It waits for its time, or has come to its end.")),
 )]
 pub async fn resume(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<String>,
 ) -> Result<Json<ScheduleView>, Problem> {
@@ -328,7 +328,7 @@ pub async fn resume(
     responses((status = 200, body = RunAnswer, description = "What came of it.")),
 )]
 pub async fn run(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictPath(id): StrictPath<String>,
     StrictJson(body): StrictJson<Run>,
@@ -356,7 +356,7 @@ pub async fn run(
     responses((status = 200, body = Preview, description = "What comes.")),
 )]
 pub async fn preview(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath(id): StrictPath<String>,
     StrictQuery(query): StrictQuery<PreviewQuery>,
 ) -> Result<Json<Preview>, Problem> {

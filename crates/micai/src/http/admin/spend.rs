@@ -10,7 +10,7 @@ use utoipa::openapi::schema::Object;
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::error::{Problem, StrictQuery};
-use super::super::state::HttpState;
+use super::super::state::SharedState;
 use super::agents::words_schema;
 use crate::store::{AllowanceView, SPEND_GROUPS_MAX, SpendGroup, SpendView};
 
@@ -104,7 +104,7 @@ pub struct Prices {
     responses((status = 200, body = Spend, description = "What was spent.")),
 )]
 pub async fn read(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictQuery(query): StrictQuery<SpendQuery>,
 ) -> Result<Json<Spend>, Problem> {
     let now = state.clock.now();

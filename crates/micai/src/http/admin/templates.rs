@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::super::actor::{ActorHeader, AdminActor};
 use super::super::error::{FieldProblem, Problem, StrictJson, StrictQuery};
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::{HttpState, SharedState};
 use super::agents::words_schema;
 use super::bounds::Faults;
 use super::page::{Page, PageRows, text_cursor};
@@ -121,7 +121,7 @@ pub struct ListQuery {
     responses((status = 200, body = Page<TemplateView>, description = "A page of templates.")),
 )]
 pub async fn list(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictQuery(query): StrictQuery<ListQuery>,
 ) -> Result<Json<Page<TemplateView>>, Problem> {
     let waba_id = account(&state)?;
@@ -156,7 +156,7 @@ pub struct TemplateLanguages {
     responses((status = 200, body = TemplateLanguages, description = "The template.")),
 )]
 pub async fn read(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath(name): StrictPath<String>,
 ) -> Result<Json<TemplateLanguages>, Problem> {
     let languages: Vec<TemplateView> = named(&state, &name).await?.into_iter().map(TemplateView::from).collect();
@@ -218,7 +218,7 @@ pub struct CreatedTemplate {
     ),
 )]
 pub async fn create(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     AdminActor(actor): AdminActor,
     StrictJson(body): StrictJson<CreateTemplate>,
 ) -> Result<impl IntoResponse, Problem> {
@@ -335,7 +335,7 @@ pub struct RenderedButtonView {
     responses((status = 200, body = TemplatePreview, description = "The preview.")),
 )]
 pub async fn preview(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath(name): StrictPath<String>,
     StrictJson(values): StrictJson<PreviewTemplate>,
 ) -> Result<Json<TemplatePreview>, Problem> {
@@ -401,7 +401,7 @@ pub struct SyncView {
             description = "No account is set, another sync is under way, or WhatsApp refuses."),
     ),
 )]
-pub async fn sync(State(state): State<HttpState>, AdminActor(actor): AdminActor) -> Result<Json<SyncView>, Problem> {
+pub async fn sync(State(state): State<SharedState>, AdminActor(actor): AdminActor) -> Result<Json<SyncView>, Problem> {
     let Some(outcome) = state.templates.sync(actor).await else {
         return Err(no_account());
     };

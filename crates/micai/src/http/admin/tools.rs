@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::super::error::Problem;
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::SharedState;
 use super::bounds::{agent_id, no_such_agent};
 use crate::agent::tools::{Reach, definition};
 use crate::domain::tool::ToolName;
@@ -88,7 +88,7 @@ pub async fn list() -> Json<ToolList> {
     responses((status = 200, body = AgentToolList, description = "Every tool, and how it stands with the agent.")),
 )]
 pub async fn of_agent(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath(id): StrictPath<String>,
 ) -> Result<Json<AgentToolList>, Problem> {
     let id = agent_id("id", id)?;

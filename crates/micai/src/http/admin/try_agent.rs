@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::super::error::{Problem, StrictJson};
 use super::super::path::StrictPath;
-use super::super::state::HttpState;
+use super::super::state::{HttpState, SharedState};
 use super::bounds::{Faults, agent_id, no_such_agent};
 use super::rules::{action_schema, rule_problem, rule_type_schema};
 use crate::agent::CompiledAgent;
@@ -119,7 +119,7 @@ pub struct Winner {
     responses((status = 200, body = Explanation, description = "The answer and why.")),
 )]
 pub async fn try_agent(
-    State(state): State<HttpState>,
+    State(state): State<SharedState>,
     StrictPath(id): StrictPath<String>,
     StrictJson(TryText { text }): StrictJson<TryText>,
 ) -> Result<Json<Explanation>, Problem> {

@@ -9,18 +9,25 @@ use super::*;
 struct Fussy {
     batches: Arc<Mutex<Vec<usize>>>,
     gate: Arc<tokio::sync::Semaphore>,
+    running: Mutex<Vec<u32>>,
+    committed: Arc<Mutex<Vec<u32>>>,
 }
 
 impl Verb<u32, u32> for Fussy {
     fn run<'a>(&'a self, _: &'a mut Tx, items: &'a [u32]) -> BoxFuture<'a, Result<Vec<u32>, StoreError>> {
         Box::pin(async move {
             self.batches.lock().unwrap().push(items.len());
+            *self.running.lock().unwrap() = items.to_vec();
             self.gate.acquire().await.unwrap().forget();
             if items.contains(&13) {
                 return Err(StoreError::Refused("thirteen".to_owned()));
             }
             Ok(items.iter().map(|item| item * 2).collect())
         })
+    }
+
+    fn committed(&self) {
+        self.committed.lock().unwrap().extend(self.running.lock().unwrap().iter());
     }
 }
 
@@ -30,6 +37,7 @@ struct Stage {
     neighbour: Lane<u32, u32>,
     batches: Arc<Mutex<Vec<usize>>>,
     gate: Arc<tokio::sync::Semaphore>,
+    committed: Arc<Mutex<Vec<u32>>>,
 }
 
 async fn stage(waiting_items_max: usize) -> Stage {
@@ -39,11 +47,20 @@ async fn stage(waiting_items_max: usize) -> Stage {
     let batches = Arc::new(Mutex::new(Vec::new()));
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let bounds = LaneBounds { waiting_items_max, batch_weight_max: 8 };
-    let fussy = train.lane(bounds, Fussy { batches: batches.clone(), gate: gate.clone() });
-    let open = Arc::new(tokio::sync::Semaphore::new(1_000));
-    let neighbour = train.lane(bounds, Fussy { batches: Arc::default(), gate: open });
+    let committed = Arc::new(Mutex::new(Vec::new()));
+    let verb =
+        Fussy { batches: batches.clone(), gate: gate.clone(), running: Mutex::default(), committed: committed.clone() };
+    let fussy = train.lane(bounds, verb);
+    let gate_of_neighbour = Arc::new(tokio::sync::Semaphore::new(1_000));
+    let neighbour = Fussy {
+        batches: Arc::default(),
+        gate: gate_of_neighbour,
+        running: Mutex::default(),
+        committed: Arc::default(),
+    };
+    let neighbour = train.lane(bounds, neighbour);
     tokio::spawn(train.run());
-    Stage { _folder: folder, fussy, neighbour, batches, gate }
+    Stage { _folder: folder, fussy, neighbour, batches, gate, committed }
 }
 
 #[tokio::test]
@@ -61,6 +78,9 @@ async fn a_bad_item_fails_alone_and_its_neighbours_commit() {
     }
     assert_eq!(beside.unwrap(), 42, "the other lane gets through");
     assert!(stage.batches.lock().unwrap().len() > 2, "the batch was halved");
+    let mut committed = stage.committed.lock().unwrap().clone();
+    committed.sort_unstable();
+    assert_eq!(committed, [1, 2, 4, 5, 6, 7], "each is told of once, when it is committed");
 }
 
 #[tokio::test]
