@@ -166,3 +166,63 @@ pub(super) async fn note_change(tx: &mut Tx, version: Uuid) -> Result<(), StoreE
     });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::contact::{Address, AddressKind};
+    use crate::domain::inbound::{InboundState, MessageNature};
+
+    fn message(phone: &str, name: &str) -> NewInbound {
+        NewInbound {
+            phone_number_id: "900001".into(),
+            provider_message_id: "wamid.1".into(),
+            person: Person { phone: Some(phone.into()), name: Some(name.into()), ..Person::default() },
+            reply_to: Address { kind: AddressKind::Phone, value: phone.into() },
+            kind: "text".into(),
+            nature: MessageNature::Words,
+            text: None,
+            target_provider_message_id: None,
+            payload: json!({}),
+            sent_at: Some(Timestamp::UNIX_EPOCH),
+            state: InboundState::Pending,
+            opens_window: true,
+            is_referred: false,
+            identity_change: None,
+        }
+    }
+
+    #[test]
+    fn people_are_familiar_once_their_batch_is_committed_and_not_before() {
+        let people = FamiliarPeople::default();
+        let as_of = AsOf { version: Uuid::nil(), epoch: 0 };
+        let (ana, conversation) = (message("551", "Ana"), ConversationId(Uuid::from_u128(1)));
+        people.begin();
+        people.meet(as_of, &ana, conversation);
+        assert_eq!(people.find(as_of, &ana), None, "her conversation may yet be taken back");
+        people.begin();
+        people.remember();
+        assert_eq!(people.find(as_of, &ana), None, "it was taken back");
+        people.begin();
+        people.meet(as_of, &ana, conversation);
+        people.remember();
+        assert_eq!(people.find(as_of, &ana), Some(conversation));
+        assert_eq!(people.find(as_of, &message("551", "Anna")), None, "there is a name to learn");
+        assert_eq!(people.find(as_of, &message("552", "Ana")), None);
+    }
+
+    #[test]
+    fn what_was_met_before_everything_was_forgotten_is_not_remembered_after() {
+        let people = FamiliarPeople::default();
+        let before = AsOf { version: Uuid::nil(), epoch: 0 };
+        let ana = message("551", "Ana");
+        people.meet(before, &ana, ConversationId(Uuid::from_u128(1)));
+        people.forget();
+        people.remember();
+        let after = AsOf { epoch: 1, ..before };
+        assert_eq!((people.find(before, &ana), people.find(after, &ana)), (None, None));
+    }
+}
