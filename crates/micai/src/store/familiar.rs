@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::db::{Tx, on, row};
@@ -41,9 +42,17 @@ struct Memory {
 
 #[derive(Clone, Copy)]
 struct Known {
-    conversation_id: ConversationId,
+    place: Place,
     /// Hashes of name and username; zero for one that was not said.
     names: [u32; 2],
+}
+
+/// Where what somebody writes belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub conversation_id: ConversationId,
+    /// What the database has for the opening of its window, or something earlier.
+    pub opened_at: Option<Timestamp>,
 }
 
 /// What memory stood for when a batch began.
@@ -80,9 +89,9 @@ impl FamiliarPeople {
         Ok(AsOf { version: row.id, epoch })
     }
 
-    /// The conversation of somebody familiar. `None` where a look-up has to tell, or has something to learn: an identity
+    /// The place of somebody familiar. `None` where a look-up has to tell, or has something to learn: an identity
     /// change, another name.
-    pub fn find(&self, as_of: AsOf, message: &NewInbound) -> Option<ConversationId> {
+    pub fn find(&self, as_of: AsOf, message: &NewInbound) -> Option<Place> {
         if message.identity_change.is_some() {
             return None;
         }
@@ -93,7 +102,7 @@ impl FamiliarPeople {
         }
         let known = memory.generations.iter().find_map(|generation| generation.get(&key))?;
         let same = |(said, known): (u32, u32)| said == 0 || said == known;
-        self.names(&message.person).into_iter().zip(known.names).all(same).then_some(known.conversation_id)
+        self.names(&message.person).into_iter().zip(known.names).all(same).then_some(known.place)
     }
 
     /// A batch begins. What the last one met and did not commit is nothing to remember.
@@ -102,8 +111,8 @@ impl FamiliarPeople {
     }
 
     /// Notes whom a batch met, to be remembered once it is committed: people may be new.
-    pub fn meet(&self, as_of: AsOf, message: &NewInbound, conversation_id: ConversationId) {
-        let known = Known { conversation_id, names: self.names(&message.person) };
+    pub fn meet(&self, as_of: AsOf, message: &NewInbound, place: Place) {
+        let known = Known { place, names: self.names(&message.person) };
         let key = self.key(message);
         let met = &mut self.memory().met;
         met.0 = as_of.epoch;
@@ -122,7 +131,9 @@ impl FamiliarPeople {
                 memory.generations.swap(0, 1);
                 memory.generations[0].clear();
             }
-            memory.generations[0].insert(key, known);
+            let young = &mut memory.generations[0];
+            let names = young.get(&key).map_or([0; 2], |before| before.names);
+            young.insert(key, Known { names: said_last(names, known.names), ..known });
         }
     }
 
@@ -156,6 +167,11 @@ impl FamiliarPeople {
     }
 }
 
+/// What is not said stays as it is.
+fn said_last(before: [u32; 2], said: [u32; 2]) -> [u32; 2] {
+    std::array::from_fn(|name| if said[name] == 0 { before[name] } else { said[name] })
+}
+
 /// Tells every process that who is who has changed, when this transaction commits.
 pub(super) async fn note_change(tx: &mut Tx, version: Uuid) -> Result<(), StoreError> {
     on!(&mut *tx, |connection, D| {
@@ -169,7 +185,6 @@ pub(super) async fn note_change(tx: &mut Tx, version: Uuid) -> Result<(), StoreE
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use serde_json::json;
 
     use super::*;
@@ -195,21 +210,25 @@ mod tests {
         }
     }
 
+    fn place() -> Place {
+        Place { conversation_id: ConversationId(Uuid::from_u128(1)), opened_at: None }
+    }
+
     #[test]
     fn people_are_familiar_once_their_batch_is_committed_and_not_before() {
         let people = FamiliarPeople::default();
         let as_of = AsOf { version: Uuid::nil(), epoch: 0 };
-        let (ana, conversation) = (message("551", "Ana"), ConversationId(Uuid::from_u128(1)));
+        let (ana, place) = (message("551", "Ana"), place());
         people.begin();
-        people.meet(as_of, &ana, conversation);
+        people.meet(as_of, &ana, place);
         assert_eq!(people.find(as_of, &ana), None, "her conversation may yet be taken back");
         people.begin();
         people.remember();
         assert_eq!(people.find(as_of, &ana), None, "it was taken back");
         people.begin();
-        people.meet(as_of, &ana, conversation);
+        people.meet(as_of, &ana, place);
         people.remember();
-        assert_eq!(people.find(as_of, &ana), Some(conversation));
+        assert_eq!(people.find(as_of, &ana), Some(place));
         assert_eq!(people.find(as_of, &message("551", "Anna")), None, "there is a name to learn");
         assert_eq!(people.find(as_of, &message("552", "Ana")), None);
     }
@@ -219,7 +238,7 @@ mod tests {
         let people = FamiliarPeople::default();
         let before = AsOf { version: Uuid::nil(), epoch: 0 };
         let ana = message("551", "Ana");
-        people.meet(before, &ana, ConversationId(Uuid::from_u128(1)));
+        people.meet(before, &ana, place());
         people.forget();
         people.remember();
         let after = AsOf { epoch: 1, ..before };

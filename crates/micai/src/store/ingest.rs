@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::consent;
 use super::db::Tx;
 use super::error::StoreError;
-use super::familiar::{self, AsOf, FamiliarPeople};
+use super::familiar::{self, AsOf, FamiliarPeople, Place};
 use super::holds::release_held;
 use super::identity::{IdentityBook, IdentityWrites};
 use super::lane::Verb;
@@ -185,19 +185,18 @@ impl Ingest {
             // A blocked contact's messages are recorded and get no turn. Memory knows no blocked ones.
             let is_blocked = contact.is_some_and(|contact| known.blocked.contains(&contact));
             let gets_turn = arrival.message.state == InboundState::Pending && !is_blocked;
-            let conversation_id = match (arrival.familiar, contact) {
-                (Some(conversation), _) => {
-                    people.familiar(conversation, arrival.opening(), gets_turn);
-                    conversation
-                }
+            let (place, news) = match (arrival.familiar, contact) {
+                (Some(place), _) => (place, people.familiar(place, arrival.opening(), gets_turn)),
                 (None, Some(contact)) => {
-                    people.conversation(&self.ids, now, contact, arrival.message, arrival.opening(), gets_turn)
+                    let place =
+                        people.conversation(&self.ids, now, contact, arrival.message, arrival.opening(), gets_turn);
+                    (place, (is_known && !is_blocked).then_some(place))
                 }
                 (None, None) => continue,
             };
             let Arrival { webhook, received_at, message, .. } = *arrival;
-            if let (true, Some(as_of)) = (is_known && !is_blocked, as_of) {
-                self.familiar.meet(as_of, message, conversation_id);
+            if let (Some(as_of), Some(news)) = (as_of, news) {
+                self.familiar.meet(as_of, message, news);
             }
             let state = match message.state {
                 InboundState::Pending if is_blocked => InboundState::Noted,
@@ -207,7 +206,7 @@ impl Ingest {
                 webhook,
                 received_at,
                 message,
-                conversation_id,
+                conversation_id: place.conversation_id,
                 id: self.ids.uuid(received_at),
                 state,
             });
@@ -296,8 +295,8 @@ struct Arrival<'a> {
     webhook: usize,
     received_at: Timestamp,
     message: &'a NewInbound,
-    /// Its conversation, if it is from somebody familiar.
-    familiar: Option<ConversationId>,
+    /// Where it belongs, if it is from somebody familiar.
+    familiar: Option<Place>,
 }
 
 impl Arrival<'_> {

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::consent;
 use super::db::{Ts, Tx, on, row};
 use super::error::StoreError;
+use super::familiar::Place;
 use super::identity::{ContactNames, IdentityWrites, KnownIdentity};
 use super::script::{Kind, Rows, Script};
 use crate::domain::contact::{Address, AddressKind, PORTFOLIO_ID};
@@ -179,6 +180,22 @@ pub(super) struct Opening {
     pub is_referred: bool,
 }
 
+/// How far a window may lag behind the latest message. People write several messages in a row, and each would be a new version of
+/// the conversation, in its table and in the log. The sender takes a longer margin off the window's end.
+const WINDOW_LAG: SignedDuration = SignedDuration::from_secs(10);
+
+impl Opening {
+    fn is_after(self, opened_at: Option<Timestamp>) -> bool {
+        opened_at.is_none_or(|opened_at| opened_at < self.at)
+    }
+
+    /// Whether a window that was opened then is worth moving.
+    fn moves(self, opened_at: Option<Timestamp>) -> bool {
+        let lags = opened_at.is_some_and(|opened_at| self.at.duration_since(opened_at) < WINDOW_LAG);
+        self.is_after(opened_at) && (self.is_referred || !lags)
+    }
+}
+
 impl People {
     pub fn new(identities: IdentityWrites, conversations: KnownConversations) -> Self {
         Self { identities, conversations, ..Self::default() }
@@ -193,7 +210,7 @@ impl People {
         message: &NewInbound,
         opening: Option<Opening>,
         gets_turn: bool,
-    ) -> ConversationId {
+    ) -> Place {
         let key = (contact_id, message.phone_number_id.clone());
         let conversation = self.conversations.entry(key).or_insert_with(|| KnownConversation {
             id: ids.conversation(now),
@@ -202,31 +219,33 @@ impl People {
             holds: false,
             is_new: true,
         });
-        if let Some(opening) = opening
-            && conversation.last_inbound_at.is_none_or(|last| last < opening.at)
-        {
-            conversation.last_inbound_at = Some(opening.at);
-            if opening.is_referred {
-                conversation.referred_at = Some(opening.at);
-            }
-            if !conversation.is_new {
-                move_window(&mut self.windows, conversation.id, opening);
-            }
+        if let Some(opening) = opening.filter(|opening| opening.is_after(conversation.last_inbound_at)) {
             if conversation.holds && !gets_turn {
                 self.released.insert(conversation.id);
             }
-        }
-        conversation.id
-    }
-
-    /// A message in a conversation of which nothing was looked up.
-    pub fn familiar(&mut self, conversation: ConversationId, opening: Option<Opening>, gets_turn: bool) {
-        if let Some(opening) = opening {
-            move_window(&mut self.windows, conversation, opening);
-            if !gets_turn {
-                self.released.insert(conversation);
+            if opening.moves(conversation.last_inbound_at) {
+                conversation.last_inbound_at = Some(opening.at);
+                if opening.is_referred {
+                    conversation.referred_at = Some(opening.at);
+                }
+                if !conversation.is_new {
+                    move_window(&mut self.windows, conversation.id, opening);
+                }
             }
         }
+        Place { conversation_id: conversation.id, opened_at: conversation.last_inbound_at }
+    }
+
+    /// A message in a conversation of which nothing was looked up. Says what there is to remember anew.
+    pub fn familiar(&mut self, place: Place, opening: Option<Opening>, gets_turn: bool) -> Option<Place> {
+        let opening = opening?;
+        if !gets_turn {
+            self.released.insert(place.conversation_id);
+        }
+        opening.moves(place.opened_at).then(|| {
+            move_window(&mut self.windows, place.conversation_id, opening);
+            Place { opened_at: Some(opening.at), ..place }
+        })
     }
 
     /// Where what was held until the window opens may go at once. Where a turn comes first, it decides: the message may be

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use micai::clock::Clock as _;
 use micai::domain::contact::Person;
 use micai::domain::inbound::{NewInbound, WebhookFacts};
@@ -55,6 +56,40 @@ async fn who_was_new_is_asked_for_again_when_another_process_finds_out_who_they_
     }
 }
 
+/// Each process is told by memory, the other one by a look-up.
+async fn a_window_lags_ten_seconds_behind_at_most(world: &World, other: &Store) {
+    let begun_at = world.clock.now();
+    let mut conversation = None;
+    for (seconds, is_referred, asks_other, opened_after) in [
+        (0, false, false, 0),
+        (9, false, false, 0),
+        (10, false, false, 10),
+        (19, false, true, 10),
+        (20, false, true, 20),
+        // What the other one wrote is not in memory: that costs a write and no more.
+        (29, false, false, 29),
+        (38, false, false, 29),
+        // An advertisement is never passed over: it makes messages free for three days.
+        (39, true, false, 39),
+        (40, true, true, 40),
+        // What comes late moves nothing back.
+        (1, false, false, 40),
+        (1, false, true, 40),
+    ] {
+        let now = begun_at + SignedDuration::from_secs(seconds);
+        let id = format!("lag.{seconds}.{is_referred}.{asks_other}");
+        let said = NewInbound { is_referred, ..message(&id, "553", "hello", now) };
+        let facts = Arc::new(WebhookFacts { messages: vec![said], ..WebhookFacts::default() });
+        let store = if asks_other { other } else { &world.store };
+        let receipt = store.ingest(facts).await.unwrap();
+        conversation = conversation.or(receipt.wake_turns.first().copied());
+        let opened_at = world.store.conversation(conversation.unwrap()).await.unwrap().unwrap().last_inbound_at;
+        let expected = begun_at + SignedDuration::from_secs(opened_after);
+        assert_eq!(opened_at, Some(expected), "after the message of second {seconds}, {id}");
+    }
+    world.answer(conversation.unwrap(), &[]).await;
+}
+
 fn with_user_id(id: &str, phone: &str, world: &World) -> NewInbound {
     let phone = (!phone.is_empty()).then(|| phone.to_owned());
     let person = Person { phone, bsuid: Some("BR.1".into()), name: Some("Ana".into()), ..Person::default() };
@@ -67,6 +102,7 @@ async fn story(location: Location) {
     a_batch_that_is_taken_back_leaves_nobody_behind(&world).await;
     let other = Store::open(&location, Arc::new(Ids::seeded(12)), Arc::new(world.clock.clone())).await.unwrap();
     who_was_new_is_asked_for_again_when_another_process_finds_out_who_they_are(&world, &other).await;
+    a_window_lags_ten_seconds_behind_at_most(&world, &other).await;
     other.close().await;
     world.store.close().await;
 }
