@@ -3,8 +3,15 @@
 pub mod dlq;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+
+use crate::app::{chance, open_store};
+use crate::clock::SystemClock;
+use crate::config::{Config, DatabaseUrl};
+use crate::ids::Ids;
+use crate::store::Store;
 
 /// Agents that live on a WhatsApp Business number.
 ///
@@ -79,6 +86,22 @@ impl MigrateArgs {
 pub fn system_user() -> String {
     let known = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     known.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Opens the database for a command that works on what is there: makes none where there is none.
+///
+/// # Errors
+/// A sentence about where no database is, or what could not be reached or opened.
+pub async fn open_existing_store(config: &Config) -> anyhow::Result<Store> {
+    if let DatabaseUrl::Sqlite(path) = &config.database_url {
+        let shown = path.display();
+        anyhow::ensure!(
+            path.exists(),
+            "there is no database at {shown}: `micai migrate` makes one, and so does the start of any role; if there should \
+             be one, see to MICAI_DATABASE_URL"
+        );
+    }
+    open_store(config, Arc::new(Ids::from_rng(chance())), Arc::new(SystemClock)).await
 }
 
 /// Addresses of `micai dev`.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser;
 use micai::app::{Roles, chance, open_store};
-use micai::cli::{Cli, Command, MigrateAction, dlq};
+use micai::cli::{Cli, Command, MigrateAction, dlq, open_existing_store};
 use micai::clock::SystemClock;
 use micai::config::Config;
 use micai::ids::Ids;
@@ -68,10 +68,14 @@ async fn serve(config: &Config, roles: Roles) -> anyhow::Result<()> {
 }
 
 async fn migrate(config: &Config, action: MigrateAction) -> anyhow::Result<()> {
-    let store = open_store(config, Arc::new(Ids::from_rng(chance())), Arc::new(SystemClock)).await?;
-    if action == MigrateAction::Up {
-        store.migrate().await.context("the database schema could not be brought up to date")?;
-    }
+    let store = match action {
+        MigrateAction::Up => {
+            let store = open_store(config, Arc::new(Ids::from_rng(chance())), Arc::new(SystemClock)).await?;
+            store.migrate().await.context("the database schema could not be brought up to date")?;
+            store
+        }
+        MigrateAction::Status => open_existing_store(config).await?,
+    };
     let status = store.schema_status().await?;
     store.close().await;
     // A closed pipe, as from `micai migrate status | head`, is not our error.

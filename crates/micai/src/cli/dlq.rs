@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Args, Subcommand};
@@ -10,8 +9,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::system_user;
-use crate::app::{chance, open_store, sending_rules};
+use super::{open_existing_store, system_user};
+use crate::app::sending_rules;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::domain::audit::Actor;
@@ -20,7 +19,6 @@ use crate::domain::letter::{
 };
 use crate::domain::outbound::MessageBody;
 use crate::domain::template::{TemplateUse, TextValue};
-use crate::ids::Ids;
 use crate::letters::{ExplainedGroup, ExplainedLetter, explain_group, explain_letter};
 use crate::store::{Store, Story};
 use crate::templates::fitting;
@@ -116,7 +114,7 @@ struct ReplayArgs {
 /// # Errors
 /// A sentence about what could not be understood, reached or done.
 pub async fn run(args: &DlqArgs, config: &Config) -> anyhow::Result<()> {
-    let store = open_store(config, Arc::new(Ids::from_rng(chance())), Arc::new(SystemClock)).await?;
+    let store = open_existing_store(config).await?;
     let said = act(args, config, &store).await;
     store.close().await;
     // A closed pipe, as from `micai dlq list | head`, is not our error.

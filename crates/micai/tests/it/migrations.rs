@@ -36,7 +36,11 @@ impl Empty {
     async fn of(dialect: &str) -> Self {
         match dialect {
             "postgres" => Self::Postgres(Postgres::start().await),
-            _ => Self::Sqlite(tempfile::tempdir().expect("a folder")),
+            _ => {
+                let folder = tempfile::tempdir().expect("a folder");
+                std::fs::write(Self::path(&folder), "").expect("a file");
+                Self::Sqlite(folder)
+            }
         }
     }
 
@@ -211,6 +215,18 @@ async fn a_schema_that_is_newer_stops_the_start() {
         }
         let status = said(&micai(&["migrate", "--status"], &url));
         assert!(status.contains("9999") && status.contains("applied by a newer program"), "{status}");
+    }
+}
+
+#[test]
+fn who_only_looks_makes_no_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("micai.db");
+    for words in [&["migrate", "status"][..], &["dlq", "list"]] {
+        let output = micai(words, &format!("sqlite:///{}", path.display()));
+        let said = said(&output);
+        assert!(!output.status.success() && said.contains("there is no database at"), "{words:?}: {said}");
+        assert!(!path.exists(), "{words:?} made one");
     }
 }
 
