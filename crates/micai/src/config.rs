@@ -208,8 +208,14 @@ impl Config {
         let mut reader = Reader::open(presets, environment, file);
         let mut config = Self::read(&mut reader)?;
         config.check_together(&mut reader);
-        if config.app_env == AppEnv::Prod {
-            config.check_prod(&mut reader);
+        match config.app_env {
+            AppEnv::Prod if !presets.is_empty() => reader.note(format!(
+                "{} is prod, and `micai dev` is for trying things out, with a simulated WhatsApp: start `micai serve`, or \
+                 leave this setting away.",
+                reader.named("app_env")
+            )),
+            AppEnv::Prod => config.check_prod(&mut reader),
+            AppEnv::Dev | AppEnv::Test => {}
         }
         config.entries = reader.finish()?;
         Ok(config)

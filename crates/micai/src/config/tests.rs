@@ -87,6 +87,14 @@ fn a_later_layer_wins_and_the_source_is_told() {
 }
 
 #[test]
+fn what_is_for_trying_things_out_does_not_start_in_prod() {
+    let presets = [("whatsapp_app_secret", DEV_APP_SECRET.to_owned())];
+    let error = Config::load_with_presets(&presets, [("MICAI_APP_ENV", "prod")], None).unwrap_err().to_string();
+    assert!(error.contains("MICAI_APP_ENV is prod, and `micai dev` is for trying things out"), "{error}");
+    assert!(!error.contains("well-known value"), "its own presets are no fault of the caller's: {error}");
+}
+
+#[test]
 fn the_file_is_named_by_the_argument_or_by_the_environment() {
     let one = file("turn_workers = 11\n");
     let other = file("turn_workers = 12\n");

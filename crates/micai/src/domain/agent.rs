@@ -9,6 +9,8 @@ use super::tool::ToolName;
 
 /// The agent that answers where no other is bound.
 pub const DEFAULT_AGENT_ID: &str = "default-agent";
+/// What that agent calls itself until an operator gives it a name: people see it in help and among the agents to choose from.
+const DEFAULT_AGENT_NAME: &str = "Assistant";
 /// The most characters an agent id may have.
 pub const AGENT_ID_CHARACTERS_MAX: usize = 128;
 /// How old a message may be, in seconds, before it counts as stale: after an outage WhatsApp replays days.
@@ -35,6 +37,11 @@ impl AgentId {
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What the agent is called until an operator says how.
+    pub fn first_name(&self) -> &str {
+        if self.0 == DEFAULT_AGENT_ID { DEFAULT_AGENT_NAME } else { &self.0 }
     }
 }
 

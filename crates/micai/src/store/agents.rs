@@ -274,7 +274,7 @@ pub(super) fn word<T: Serialize>(value: T) -> Result<String, StoreError> {
 }
 
 pub(super) async fn insert_if_missing(tx: &mut Tx, id: &AgentId, now: Timestamp) -> Result<bool, StoreError> {
-    let settings = AgentSettings { name: id.as_str().to_owned(), ..AgentSettings::default() };
+    let settings = AgentSettings { name: id.first_name().to_owned(), ..AgentSettings::default() };
     let inserted = on!(tx, |connection, D| {
         sqlx::query(
             "INSERT INTO agents (id, version, name, purpose, persona, stale_after_seconds, stale_policy, tools, created_at,

@@ -64,7 +64,7 @@ async fn help_is_a_whole_message_with_or_without_the_prefix() {
     for text in ["Help!", "michael: help", "@Michael, HELP?"] {
         let answers = stage.answers(&phone, text).await;
         assert_eq!(answers.len(), 1, "{text}");
-        assert!(answers[0].starts_with("I am default-agent.") && answers[0].contains("HUMAN"), "{answers:?}");
+        assert!(answers[0].starts_with("I am Assistant.") && answers[0].contains("HUMAN"), "{answers:?}");
     }
     assert!(stage.answers(&phone, "ajuda").await[0].contains("ATENDENTE"), "in the language of the word");
     assert!(
