@@ -180,8 +180,11 @@ pub(super) struct Opening {
     pub is_referred: bool,
 }
 
-/// How far a window may lag behind the latest message. People write several messages in a row, and each would be a new version of
-/// the conversation, in its table and in the log. The sender takes a longer margin off the window's end.
+/// How far a window may lag behind a message that gets a turn: the claim of the turn moves it, in a write that it makes anyway.
+/// Until then it is open all the same, since it lasts for a day; a window that is closed, or may soon be, moves at once. Each move
+/// would be a new version of the conversation, in its table and in the log.
+const WINDOW_LAG_BEFORE_TURN: SignedDuration = SignedDuration::from_hours(1);
+/// The same for a message that gets none. The sender takes a longer margin off the window's end.
 const WINDOW_LAG: SignedDuration = SignedDuration::from_secs(10);
 
 impl Opening {
@@ -190,8 +193,9 @@ impl Opening {
     }
 
     /// Whether a window that was opened then is worth moving.
-    fn moves(self, opened_at: Option<Timestamp>) -> bool {
-        let lags = opened_at.is_some_and(|opened_at| self.at.duration_since(opened_at) < WINDOW_LAG);
+    fn moves(self, opened_at: Option<Timestamp>, gets_turn: bool) -> bool {
+        let may_lag = if gets_turn { WINDOW_LAG_BEFORE_TURN } else { WINDOW_LAG };
+        let lags = opened_at.is_some_and(|opened_at| self.at.duration_since(opened_at) < may_lag);
         self.is_after(opened_at) && (self.is_referred || !lags)
     }
 }
@@ -223,7 +227,7 @@ impl People {
             if conversation.holds && !gets_turn {
                 self.released.insert(conversation.id);
             }
-            if opening.moves(conversation.last_inbound_at) {
+            if opening.moves(conversation.last_inbound_at, gets_turn) {
                 conversation.last_inbound_at = Some(opening.at);
                 if opening.is_referred {
                     conversation.referred_at = Some(opening.at);
@@ -242,7 +246,7 @@ impl People {
         if !gets_turn {
             self.released.insert(place.conversation_id);
         }
-        opening.moves(place.opened_at).then(|| {
+        opening.moves(place.opened_at, gets_turn).then(|| {
             move_window(&mut self.windows, place.conversation_id, opening);
             Place { opened_at: Some(opening.at), ..place }
         })

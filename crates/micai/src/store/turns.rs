@@ -187,20 +187,29 @@ async fn take_leases(tx: &mut Tx, requests: &[ClaimRequest]) -> Result<Vec<Uuid>
     }
     // Postgres: a row that somebody is writing is left out rather than waited for. Whoever commits a message to it
     // announces it again. And it need not be flushed: a lease that a crash takes back is free, and its turn is fenced.
-    let (free, unflushed) = match tx {
+    let (free, by_index, unflushed) = match tx {
         Tx::Pg(..) => (
             "(SELECT w.id, w.now, w.lease_until FROM wanted w JOIN conversations c ON c.id = w.id
               FOR UPDATE OF c SKIP LOCKED) free",
+            "",
             UNFLUSHED,
         ),
-        Tx::Lite(_) => ("wanted free", ""),
+        Tx::Lite(_) => ("wanted free", "INDEXED BY inbound_messages_pending", ""),
     };
     let mut script = Script::default();
     let wanted = script.batch(rows);
+    // Ingest lets the window lag where a turn comes. What people say and tap opens it.
     let leased = script.ask(
         &[wanted],
         format!(
-            "UPDATE conversations SET lease_token = conversations.lease_token + 1, lease_until = free.lease_until
+            "UPDATE conversations SET lease_token = conversations.lease_token + 1, lease_until = free.lease_until,
+                 last_inbound_at = (SELECT max(o.at) FROM (
+                     SELECT conversations.last_inbound_at AS at
+                     UNION ALL
+                     SELECT t.sent_at FROM (SELECT m.nature, m.sent_at FROM inbound_messages m {by_index}
+                                            WHERE m.state = 'pending' AND m.conversation_id = free.id
+                                            ORDER BY m.id LIMIT {TURN_MESSAGES_MAX}) t
+                     WHERE t.nature IN ('words', 'tap')) o)
              FROM {free}
              WHERE conversations.id = free.id
                AND (conversations.lease_until IS NULL OR conversations.lease_until <= free.now)

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use micai::clock::Clock as _;
 use micai::domain::contact::Person;
-use micai::domain::inbound::{NewInbound, WebhookFacts};
-use micai::ids::Ids;
+use micai::domain::inbound::{InboundState, MessageNature, NewInbound, WebhookFacts};
+use micai::ids::{ConversationId, Ids};
 use micai::store::{Location, Store};
 use sqlx::{ConnectOptions as _, Executor as _};
 
@@ -56,38 +56,56 @@ async fn who_was_new_is_asked_for_again_when_another_process_finds_out_who_they_
     }
 }
 
-/// Each process is told by memory, the other one by a look-up.
-async fn a_window_lags_ten_seconds_behind_at_most(world: &World, other: &Store) {
+/// Windows of messages that come one after the other, as one process remembers them and the other looks them up.
+async fn a_window_lags_behind_until_the_turn_and_no_longer(world: &World, other: &Store) {
+    const HOUR: i64 = 3_600;
     let begun_at = world.clock.now();
     let mut conversation = None;
-    for (seconds, is_referred, asks_other, opened_after) in [
-        (0, false, false, 0),
-        (9, false, false, 0),
-        (10, false, false, 10),
-        (19, false, true, 10),
-        (20, false, true, 20),
+    let pending = InboundState::Pending;
+    for (seconds, state, is_referred, asks_other, opened_after) in [
+        (0, pending, false, false, 0),
+        (9, InboundState::Noted, false, false, 0),
+        (10, InboundState::Noted, false, false, 10),
+        (19, InboundState::Noted, false, true, 10),
+        (20, InboundState::Noted, false, true, 20),
+        (HOUR, pending, false, false, 20),
+        (HOUR + 19, pending, false, true, 20),
+        (HOUR + 20, pending, false, true, HOUR + 20),
         // What the other one wrote is not in memory: that costs a write and no more.
-        (29, false, false, 29),
-        (38, false, false, 29),
+        (HOUR + 21, pending, false, false, HOUR + 21),
         // An advertisement is never passed over: it makes messages free for three days.
-        (39, true, false, 39),
-        (40, true, true, 40),
+        (HOUR + 22, pending, true, false, HOUR + 22),
+        (HOUR + 23, pending, true, true, HOUR + 23),
         // What comes late moves nothing back.
-        (1, false, false, 40),
-        (1, false, true, 40),
+        (1, pending, false, false, HOUR + 23),
+        (1, pending, false, true, HOUR + 23),
+        (HOUR + 600, pending, false, true, HOUR + 23),
     ] {
         let now = begun_at + SignedDuration::from_secs(seconds);
         let id = format!("lag.{seconds}.{is_referred}.{asks_other}");
-        let said = NewInbound { is_referred, ..message(&id, "553", "hello", now) };
+        let said = NewInbound { is_referred, state, ..message(&id, "553", "hello", now) };
         let facts = Arc::new(WebhookFacts { messages: vec![said], ..WebhookFacts::default() });
         let store = if asks_other { other } else { &world.store };
         let receipt = store.ingest(facts).await.unwrap();
         conversation = conversation.or(receipt.wake_turns.first().copied());
-        let opened_at = world.store.conversation(conversation.unwrap()).await.unwrap().unwrap().last_inbound_at;
+        let opened_at = opened_at(world, conversation.unwrap()).await;
         let expected = begun_at + SignedDuration::from_secs(opened_after);
         assert_eq!(opened_at, Some(expected), "after the message of second {seconds}, {id}");
     }
-    world.answer(conversation.unwrap(), &[]).await;
+    let conversation = conversation.unwrap();
+    world.answer(conversation, &[]).await;
+    let latest = begun_at + SignedDuration::from_secs(HOUR + 600);
+    assert_eq!(opened_at(world, conversation).await, Some(latest), "the turn has moved it");
+    // What opens no window moves none in a turn either.
+    let edit = message("lag.edit", "553", "hello again", latest + SignedDuration::from_hours(2));
+    let edit = NewInbound { nature: MessageNature::Edit, opens_window: false, ..edit };
+    world.ingest(vec![edit], Vec::new()).await;
+    world.answer(conversation, &[]).await;
+    assert_eq!(opened_at(world, conversation).await, Some(latest));
+}
+
+async fn opened_at(world: &World, conversation: ConversationId) -> Option<Timestamp> {
+    world.store.conversation(conversation).await.unwrap().unwrap().last_inbound_at
 }
 
 fn with_user_id(id: &str, phone: &str, world: &World) -> NewInbound {
@@ -102,7 +120,7 @@ async fn story(location: Location) {
     a_batch_that_is_taken_back_leaves_nobody_behind(&world).await;
     let other = Store::open(&location, Arc::new(Ids::seeded(12)), Arc::new(world.clock.clone())).await.unwrap();
     who_was_new_is_asked_for_again_when_another_process_finds_out_who_they_are(&world, &other).await;
-    a_window_lags_ten_seconds_behind_at_most(&world, &other).await;
+    a_window_lags_behind_until_the_turn_and_no_longer(&world, &other).await;
     other.close().await;
     world.store.close().await;
 }
