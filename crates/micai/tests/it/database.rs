@@ -27,9 +27,9 @@ fn hasty(options: PgConnectOptions, connections_max: u32) -> Location {
     Location::Postgres { options: Box::new(options), connections_max, statement_timeout: Duration::from_secs(1) }
 }
 
-/// A message, always of the same person. It moves the conversation's window when it is later than the one before.
-async fn ingest_at(store: &Store, id: &str, second: i64) -> Result<IngestReceipt, StoreError> {
-    let sent_at = jiff::Timestamp::from_second(1_790_000_000 + second).unwrap();
+/// A message, always of the same person. It moves the conversation's window when it is hours later than the one before.
+async fn ingest_at(store: &Store, id: &str, hour: i64) -> Result<IngestReceipt, StoreError> {
+    let sent_at = jiff::Timestamp::from_second(1_790_000_000 + hour * 3_600).unwrap();
     let facts = WebhookFacts { messages: vec![message(id, "4915550001", "hello", sent_at)], ..WebhookFacts::default() };
     store.ingest(Arc::new(facts)).await
 }
@@ -38,11 +38,11 @@ async fn ingest(store: &Store, id: &str) -> Result<IngestReceipt, StoreError> {
     ingest_at(store, id, 0).await
 }
 
-/// Somebody else's connection, in the middle of a transaction that keeps everybody from the conversations.
-async fn lock_conversations(options: &PgConnectOptions) -> PgConnection {
+/// Somebody else's connection, in the middle of a transaction that keeps everybody from conversations and messages.
+async fn lock_tables(options: &PgConnectOptions) -> PgConnection {
     let mut other = options.connect().await.unwrap();
     other.execute("BEGIN").await.unwrap();
-    other.execute("LOCK TABLE conversations IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    other.execute("LOCK TABLE conversations, inbound_messages IN ACCESS EXCLUSIVE MODE").await.unwrap();
     other
 }
 
@@ -135,7 +135,7 @@ async fn a_pool_that_is_used_up_is_told_and_recovers() {
         *statement_timeout = Duration::from_secs(30);
     }
     let world = world(location).await;
-    let other = lock_conversations(&server.options()).await;
+    let other = lock_tables(&server.options()).await;
     // More readers than connections.
     let mut readers: FuturesUnordered<_> = (0..3).map(|_| world.store.conversations(None, 1)).collect();
     assert_unavailable(readers.next().await.expect("a reader"), "MICAI_DATABASE_CONNECTIONS_MAX");
@@ -149,7 +149,7 @@ async fn a_pool_that_is_used_up_is_told_and_recovers() {
 async fn a_statement_that_takes_too_long_is_given_up_and_leaves_nothing() {
     let server = Postgres::start().await;
     let world = world(hasty(server.options(), 2)).await;
-    let other = lock_conversations(&server.options()).await;
+    let other = lock_tables(&server.options()).await;
     assert_unavailable(ingest(&world.store, "t1").await, "MICAI_DATABASE_STATEMENT_TIMEOUT_SECONDS");
     assert_unavailable(world.store.conversations(None, 1).await, "MICAI_DATABASE_STATEMENT_TIMEOUT_SECONDS");
     other.close().await.unwrap();
@@ -220,7 +220,7 @@ async fn a_connection_that_is_lost_in_a_transaction_leaves_nothing() {
         ("l3", "QUIT", "not available"),
     ];
     for (id, how, told) in ends {
-        let other = lock_conversations(&options).await;
+        let other = lock_tables(&options).await;
         let (outcome, ()) = tokio::join!(ingest(&world.store, id), async {
             waiting(&options, 1).await;
             if how == "terminate" {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::watch;
 
-use super::{assert_unavailable, hasty, ingest, lock_conversations, waiting};
+use super::{assert_unavailable, hasty, ingest, lock_tables, waiting};
 use crate::postgres::Private;
 use crate::store::world;
 
@@ -88,7 +88,7 @@ async fn a_server_that_goes_silent_costs_a_wait_and_no_connection() {
     let world = world(hasty(proxy.options.clone(), CONNECTIONS)).await;
     // As often as there are connections and once more: each time all of them go silent while a statement is under way.
     for id in ["s0", "s1"] {
-        let other = lock_conversations(&server.options()).await;
+        let other = lock_tables(&server.options()).await;
         let begun = Instant::now();
         let (write, read, ()) = tokio::join!(ingest(&world.store, id), world.store.conversations(None, 1), async {
             waiting(&server.options(), 2).await;
