@@ -103,7 +103,7 @@ pub struct PlannedWindow {
     pub likely_open: bool,
     /// When it closes, or closed, a margin taken off; null where the person never wrote.
     pub closes_at: Option<Timestamp>,
-    /// When the person last wrote; of several messages within ten seconds it may be an earlier one.
+    /// When the person last wrote; an earlier message of theirs, by an hour at most, while the latest waits for its turn.
     pub last_inbound_at: Option<Timestamp>,
 }
 

@@ -41,7 +41,7 @@ pub struct ConversationView {
     pub mode_set_by: Option<String>,
     /// Why, where somebody said so.
     pub mode_reason: Option<String>,
-    /// When the person last wrote; of several messages within ten seconds it may be an earlier one.
+    /// When the person last wrote; an earlier message of theirs, by an hour at most, while the latest waits for its turn.
     pub last_inbound_at: Option<Timestamp>,
     /// Since when the person wants nothing from us.
     pub opted_out_at: Option<Timestamp>,

@@ -1,5 +1,5 @@
 //! The one task that speaks with Redis: in each round trip it says all that has gathered and asks for as many keys as
-//! callers wait for. No timer: an idle queue answers at once, a loaded one shares its round trips.
+//! callers wait for. An idle queue answers at once, a loaded one shares its round trips.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ const POSTS_MAX: usize = 4_096;
 const KEYS_ASKED_MAX: usize = 256;
 /// How often all shards are asked how they stand, whatever was heard or not.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How soon after a round trip a process that only announces makes the next one. After a longer silence it speaks at once.
+const ANNOUNCING_PAUSE: Duration = Duration::from_millis(1);
 /// Keys that are done or given back while Redis is away and told to it later; of more, the lease must end.
 const ENDED_KEPT_MAX: usize = 10_000;
 /// Lost questions that are remembered; what more of them took out, the lease gives back.
@@ -68,15 +70,19 @@ impl Driver {
     /// Round trips until the end, or until one fails.
     async fn work(&mut self, mut connection: MultiplexedConnection) -> RedisResult<()> {
         let mut scripts = Scripts::load(&mut connection).await?;
-        let mut polled_at = None;
+        let (mut polled_at, mut spoke_at) = (None, None);
         loop {
             // What is gathered after this was looked at is said by a later round.
             let is_last = self.shared.closing.is_cancelled() || self.is_deserted;
+            if let (Some(spoke_at), false) = (spoke_at, is_last) {
+                self.listen_a_moment(spoke_at).await;
+            }
             self.gather();
             let is_poll = polled_at.is_none_or(|at: Instant| at.elapsed() >= POLL_INTERVAL);
             let now = self.shared.now();
             let calls = self.plan(now, is_poll && !is_last, is_last);
             if !calls.is_empty() {
+                spoke_at = Some(Instant::now());
                 let answers = scripts.call(&mut connection, &self.shared.names, now, &calls).await;
                 let answers = answers.inspect_err(|_| self.keep(&calls))?;
                 self.found(&calls, answers);
@@ -88,6 +94,16 @@ impl Driver {
                 return Ok(());
             } else {
                 self.rest(polled_at.unwrap_or_else(Instant::now) + POLL_INTERVAL).await;
+            }
+        }
+    }
+
+    /// Webhooks are answered many at a time, and each announces for itself: a process that only announces lets them gather.
+    async fn listen_a_moment(&self, spoke_at: Instant) {
+        if self.shared.local.is_none() {
+            tokio::select! {
+                () = tokio::time::sleep_until(spoke_at + ANNOUNCING_PAUSE) => {}
+                () = self.shared.closing.cancelled() => {}
             }
         }
     }
