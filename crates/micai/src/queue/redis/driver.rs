@@ -25,8 +25,9 @@ const POSTS_MAX: usize = 4_096;
 const KEYS_ASKED_MAX: usize = 256;
 /// How often all shards are asked how they stand, whatever was heard or not.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// How soon after a round trip a process that only announces makes the next one. After a longer silence it speaks at once.
-const ANNOUNCING_PAUSE: Duration = Duration::from_millis(1);
+/// A process that only announces and has said so many things within this time waits for its end with the next ones.
+const CHATTER_MIN: usize = 8;
+const CHATTER_TIME: Duration = Duration::from_millis(1);
 /// Keys that are done or given back while Redis is away and told to it later; of more, the lease must end.
 const ENDED_KEPT_MAX: usize = 10_000;
 /// Lost questions that are remembered; what more of them took out, the lease gives back.
@@ -44,6 +45,22 @@ pub(super) struct Driver {
     is_deserted: bool,
     fetches: u64,
     pauses: Pauses,
+}
+
+/// How much was said lately.
+struct Chatter {
+    since: Instant,
+    said: usize,
+}
+
+impl Chatter {
+    fn note(&mut self, calls: &[Call]) {
+        if self.since.elapsed() >= CHATTER_TIME {
+            *self = Self { since: Instant::now(), said: 0 };
+        }
+        let posts = calls.iter().map(|call| if let Wish::Post(posts) = &call.wish { posts.len() } else { 0 });
+        self.said += posts.sum::<usize>();
+    }
 }
 
 impl Driver {
@@ -70,19 +87,19 @@ impl Driver {
     /// Round trips until the end, or until one fails.
     async fn work(&mut self, mut connection: MultiplexedConnection) -> RedisResult<()> {
         let mut scripts = Scripts::load(&mut connection).await?;
-        let (mut polled_at, mut spoke_at) = (None, None);
+        let (mut polled_at, mut chatter) = (None, Chatter { since: Instant::now(), said: 0 });
         loop {
             // What is gathered after this was looked at is said by a later round.
             let is_last = self.shared.closing.is_cancelled() || self.is_deserted;
-            if let (Some(spoke_at), false) = (spoke_at, is_last) {
-                self.listen_a_moment(spoke_at).await;
+            if !is_last {
+                self.listen_a_moment(&chatter).await;
             }
             self.gather();
             let is_poll = polled_at.is_none_or(|at: Instant| at.elapsed() >= POLL_INTERVAL);
             let now = self.shared.now();
             let calls = self.plan(now, is_poll && !is_last, is_last);
             if !calls.is_empty() {
-                spoke_at = Some(Instant::now());
+                chatter.note(&calls);
                 let answers = scripts.call(&mut connection, &self.shared.names, now, &calls).await;
                 let answers = answers.inspect_err(|_| self.keep(&calls))?;
                 self.found(&calls, answers);
@@ -98,11 +115,12 @@ impl Driver {
         }
     }
 
-    /// Webhooks are answered many at a time, and each announces for itself: a process that only announces lets them gather.
-    async fn listen_a_moment(&self, spoke_at: Instant) {
-        if self.shared.local.is_none() {
+    /// Webhooks are answered many at a time, and each announces for itself: where many do, a process that only announces lets them
+    /// gather.
+    async fn listen_a_moment(&self, chatter: &Chatter) {
+        if self.shared.local.is_none() && chatter.said >= CHATTER_MIN {
             tokio::select! {
-                () = tokio::time::sleep_until(spoke_at + ANNOUNCING_PAUSE) => {}
+                () = tokio::time::sleep_until(chatter.since + CHATTER_TIME) => {}
                 () = self.shared.closing.cancelled() => {}
             }
         }
