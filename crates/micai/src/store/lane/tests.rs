@@ -13,6 +13,12 @@ struct Fussy {
     committed: Arc<Mutex<Vec<u32>>>,
 }
 
+impl Fussy {
+    fn behind(gate: Arc<tokio::sync::Semaphore>) -> Self {
+        Self { batches: Arc::default(), gate, running: Mutex::default(), committed: Arc::default() }
+    }
+}
+
 impl Verb<u32, u32> for Fussy {
     fn run<'a>(&'a self, _: &'a mut Tx, items: &'a [u32]) -> BoxFuture<'a, Result<Vec<u32>, StoreError>> {
         Box::pin(async move {
@@ -44,21 +50,12 @@ async fn stage(waiting_items_max: usize) -> Stage {
     let folder = tempfile::tempdir().unwrap();
     let location = Location::Sqlite { path: folder.path().join("lane.db"), readers_max: 1 };
     let mut train = Train::new(Db::connect(&location).await.unwrap(), None);
-    let batches = Arc::new(Mutex::new(Vec::new()));
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let bounds = LaneBounds { waiting_items_max, batch_weight_max: 8 };
-    let committed = Arc::new(Mutex::new(Vec::new()));
-    let verb =
-        Fussy { batches: batches.clone(), gate: gate.clone(), running: Mutex::default(), committed: committed.clone() };
-    let fussy = train.lane(bounds, verb);
-    let gate_of_neighbour = Arc::new(tokio::sync::Semaphore::new(1_000));
-    let neighbour = Fussy {
-        batches: Arc::default(),
-        gate: gate_of_neighbour,
-        running: Mutex::default(),
-        committed: Arc::default(),
-    };
-    let neighbour = train.lane(bounds, neighbour);
+    let fussy = Fussy::behind(gate.clone());
+    let (batches, committed) = (fussy.batches.clone(), fussy.committed.clone());
+    let fussy = train.lane(bounds, fussy);
+    let neighbour = train.lane(bounds, Fussy::behind(Arc::new(tokio::sync::Semaphore::new(1_000))));
     tokio::spawn(train.run());
     Stage { _folder: folder, fussy, neighbour, batches, gate, committed }
 }
