@@ -1,6 +1,7 @@
 //! What the processes of one installation share beside the database and the queue: how fast something may go, and what
 //! has just happened. In this process, or through Redis.
 
+mod charges;
 mod events;
 mod in_process;
 mod pace;

@@ -15,6 +15,7 @@ use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::charges::{self, Charges};
 use super::events::{EventTooLong, Events, Heard, checked};
 use super::pace::{CHARGED_AHEAD_MICROSECONDS_MAX, Pace, Permit, wait_until};
 use super::{InProcess, Shared, SharedLink};
@@ -40,6 +41,7 @@ pub struct SharedRedis {
 
 struct Inner {
     here: InProcess,
+    charges: Charges,
     prefix: String,
     instance: String,
     events_told: AtomicU64,
@@ -64,6 +66,7 @@ impl SharedRedis {
         let connection = server.check().await?;
         let inner = Arc::new(Inner {
             here: InProcess::default(),
+            charges: Charges::default(),
             prefix: prefix.to_owned(),
             instance: format!("{:016x}", chance.next_u64()),
             events_told: AtomicU64::new(0),
@@ -99,11 +102,16 @@ impl Shared for SharedRedis {
     }
 
     fn charge(&self, key: &str, pace: Pace, steps: u32, now: Timestamp) {
-        let link = self.inner.link.borrow().clone();
-        let Some(link) = link else { return self.inner.here.charge(key, pace, steps, now) };
-        let (inner, key) = (self.inner.clone(), key.to_owned());
-        // Nobody waits for it; if it fails, the number is slowed down a little less.
-        tokio::spawn(async move { inner.call_there(link, &key, pace, now, Some(steps)).await });
+        if self.inner.link.borrow().is_none() {
+            return self.inner.here.charge(key, pace, steps, now);
+        }
+        if self.inner.charges.add(key, pace, steps, now) {
+            let inner = self.inner.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(charges::GATHER).await;
+                inner.tell_charges().await;
+            });
+        }
     }
 
     fn publish(&self, event: &str) -> Result<(), EventTooLong> {
@@ -151,6 +159,20 @@ impl Inner {
                 call(&script).query_async(&mut link.connection).await
             }
             answer => answer,
+        }
+    }
+
+    /// Nobody waits for it; what fails slows its number down a little less.
+    async fn tell_charges(&self) {
+        for (key, charge) in self.charges.take_all() {
+            let link = self.link.borrow().clone();
+            let told = match link {
+                Some(link) => self.call_there(link, &key, charge.pace, charge.at, Some(charge.steps)).await.is_ok(),
+                None => false,
+            };
+            if !told {
+                self.here.charge(&key, charge.pace, charge.steps, charge.at);
+            }
         }
     }
 

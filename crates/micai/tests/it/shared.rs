@@ -89,6 +89,61 @@ async fn a_crowd_gets_what_the_pace_allows_and_not_one_more() {
     }
 }
 
+const CHARGED: Pace = Pace { period_microseconds: 12_500, burst: 80 };
+
+/// Fills a key, which rests after a second then, charges it, and waits until `there` sees how far. Redis forgets a key when it
+/// is at rest by the server's own clock: if the machine stood still for so long, it is done again with another key.
+async fn charge_a_full_key(Pair { name, here, there }: &Pair, charges: u32, expected: SignedDuration) {
+    let now = Timestamp::from_second(1_790_000_000).unwrap();
+    let begun = Instant::now();
+    for key in 0.. {
+        let key = format!("number:{charges}:{key}");
+        for _ in 0..CHARGED.burst {
+            here.take(&key, CHARGED, now).await;
+        }
+        for _ in 0..charges {
+            here.charge(&key, CHARGED, 1, now);
+        }
+        // Asking costs nothing while the answer is no.
+        while let Permit::WaitUntil(at) = there.take(&key, CHARGED, now).await {
+            let ahead = at.duration_since(now);
+            assert!(ahead <= expected, "{name}: {charges} charges block it for {ahead}, more than {expected}");
+            if ahead == expected {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{name}: {charges} charges block it for {ahead}, not {expected}");
+            tokio::time::sleep(GLANCE).await;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{name}: {charges} charges never block it for {expected}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_taken_without_asking_slow_everybody_down_but_not_for_long() {
+    let server = Redis::start();
+    for pair in pairs(&server).await {
+        // A step is 12.5 ms. A flood is two seconds and no more, of which a rest may spend one at once.
+        charge_a_full_key(&pair, 20, SignedDuration::from_micros(262_500)).await;
+        charge_a_full_key(&pair, 10_000, SignedDuration::from_micros(1_012_500)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_charges_share_a_few_calls_of_redis() {
+    let Some(server) = Private::start_if_installed(&[]) else { return };
+    let here = process(server.server(), &Redis::prefix(), 1).await;
+    until("it is linked", || here.link() == SharedLink::Redis).await;
+    let pair = Pair { name: "redis", there: here.clone(), here };
+    let begun = Instant::now();
+    charge_a_full_key(&pair, 1_000, SignedDuration::from_micros(1_012_500)).await;
+    let statistics: String = server.command(&["INFO", "commandstats"]).await;
+    let calls = statistics.split_once("cmdstat_evalsha:calls=").and_then(|(_, rest)| rest.split(',').next());
+    let calls: u128 = calls.and_then(|calls| calls.parse().ok()).expect("a count");
+    // Filling it asks 80 times; waiting and telling, once in some milliseconds.
+    let at_most = (u128::from(CHARGED.burst) + 2) + begun.elapsed().as_millis();
+    assert!(calls < at_most, "{calls} calls for 1,000 charges, {at_most} at most");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn events_reach_everybody_who_listens_and_the_slow_hear_what_they_missed() {
     let server = Redis::start();
