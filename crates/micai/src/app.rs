@@ -204,13 +204,6 @@ impl App {
         };
         let worker = Worker::new(self.store.clone(), self.queue.clone(), clock.clone(), ids, words, tools, limits);
         self.loops.push(tokio::spawn(worker.run(self.tasks.clone(), self.stop.clone())));
-        self.loops.push(tokio::spawn(sweeper::run(
-            self.store.clone(),
-            self.queue.clone(),
-            clock.clone(),
-            seconds(config.sweep_interval_seconds),
-            self.stop.clone(),
-        )));
     }
 
     /// Reads the templates that are known and follows their changes; the scheduler fetches them from WhatsApp.
@@ -260,11 +253,23 @@ impl App {
             language: config.template_language.clone(),
             has_account: config.whatsapp_business_account_id.is_some(),
         };
+        let gate = SendGate::new(self.shared.clone(), clock.clone(), paces(config));
+        self.loops.push(tokio::spawn(sweeper::run(
+            self.store.clone(),
+            self.queue.clone(),
+            clock.clone(),
+            seconds(config.sweep_interval_seconds),
+            Box::new({
+                let gate = gate.clone();
+                move || gate.has_probers()
+            }),
+            self.stop.clone(),
+        )));
         let rules = Rules {
             policy,
             prices: prices.clone(),
             stand_ins: StandIns::new(store.clone(), self.templates.clone(), fallback),
-            gate: SendGate::new(self.shared.clone(), clock.clone(), paces(config)),
+            gate,
         };
         let sender = Sender::new(store, queue, api, clock.clone(), rules, limits, dice);
         self.loops.push(tokio::spawn(sender.run(self.tasks.clone(), self.stop.clone())));

@@ -20,8 +20,15 @@ const REST_SECONDS_MIN: i64 = 5;
 const REST_SECONDS_MAX: i64 = 60;
 /// How long an outage is made up for: an hour at 80 messages a second are 288,000.
 const RECOVERY_SECONDS: i64 = 3_600;
-/// Sends that are called as soon as an outage is over. Those beyond wait until they would have asked again, for a minute at most.
-const WAITING_MAX: usize = 100_000;
+/// Conversations that are called as soon as an outage is over. Those beyond wait until they would have asked again.
+const WAITING_MAX: usize = 50_000;
+/// How many of those who wait the longest come back for the next probe: the first of them probes, and if its message is gone by
+/// then, another does.
+const PROBERS: usize = 4;
+/// How much later than the next probe the others ask again. Before that they are called when the outage is over.
+const STAND_BACK_SECONDS: i64 = 600;
+/// How late the next probe may be before the probers are taken to be gone, and everybody may be one.
+const PROBE_LATE_SECONDS: i64 = 60;
 /// Numbers whose queues are kept apart in memory. An installation has a handful.
 const NUMBERS_MAX: usize = 1_024;
 
@@ -43,8 +50,7 @@ pub struct Gate {
     /// Whoever waits for a number's throughput stands in line here, so that one at a time asks and the oldest goes first.
     lines: Arc<Mutex<HashMap<String, Arc<FairMutex<()>>>>>,
     breaker: Arc<Mutex<Breaker>>,
-    /// Who waits for the end of an outage, the oldest first.
-    waiting: Arc<Mutex<BTreeMap<OutboundId, ConversationId>>>,
+    waiting: Arc<Mutex<Waiting>>,
 }
 
 impl Gate {
@@ -70,6 +76,12 @@ impl Gate {
         self.breaker().open.is_some()
     }
 
+    /// Whether the Graph API is down and those who wait for its end include somebody who probes it.
+    pub fn has_probers(&self) -> bool {
+        let late = SignedDuration::from_secs(PROBE_LATE_SECONDS);
+        self.breaker().open.is_some_and(|(probe_at, _)| self.clock.now() < probe_at + late)
+    }
+
     /// Whether the Graph API is back since not long ago, so that much may have gathered.
     pub fn is_recovering(&self) -> bool {
         let now = self.clock.now();
@@ -81,18 +93,27 @@ impl Gate {
         self.breaker().saw(answered, self.clock.now())
     }
 
-    /// Notes who waits for the end of an outage.
-    pub fn wait(&self, candidate: &SendCandidate) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() < WAITING_MAX {
-            waiting.insert(candidate.id, candidate.conversation_id);
+    /// Notes who waits for the end of an outage; gives when to ask again at the latest. `probe_at`: when the API is probed next.
+    pub fn wait(&self, candidate: &SendCandidate, probe_at: Timestamp) -> Timestamp {
+        // Held until it is noted: an outage that ends meanwhile would call all but this one.
+        let breaker = self.breaker();
+        if breaker.open.is_none() {
+            return self.clock.now();
+        }
+        match self.waiting().note(candidate.id, candidate.conversation_id) {
+            place if place < PROBERS => probe_at,
+            _ => probe_at + SignedDuration::from_secs(STAND_BACK_SECONDS),
         }
     }
 
-    /// Who waited for the end of an outage that is over, the oldest first.
+    /// Whoever is being served waits no longer.
+    pub fn leave(&self, conversation: ConversationId) {
+        self.waiting().leave(conversation);
+    }
+
+    /// Who waited for the end of an outage that is over, the oldest message first.
     pub fn take_waiting(&self) -> Vec<ConversationId> {
-        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        waiting.into_values().collect()
+        std::mem::take(&mut *self.waiting()).line.into_values().collect()
     }
 
     /// Takes a step towards one person, or says when the next is allowed.
@@ -121,8 +142,38 @@ impl Gate {
         lines.entry(phone_number_id.to_owned()).or_default().clone()
     }
 
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who waits for the end of an outage: one message of each conversation, the oldest first. What another process served
+/// meanwhile stays until the end, and is then called for nothing.
+#[derive(Debug, Default)]
+struct Waiting {
+    line: BTreeMap<OutboundId, ConversationId>,
+    of: HashMap<ConversationId, OutboundId>,
+}
+
+impl Waiting {
+    /// Gives the place in the line, 0 for the first.
+    fn note(&mut self, id: OutboundId, conversation: ConversationId) -> usize {
+        self.leave(conversation);
+        if self.line.len() < WAITING_MAX {
+            self.line.insert(id, conversation);
+            self.of.insert(conversation, id);
+        }
+        self.line.range(..id).take(PROBERS).count()
+    }
+
+    fn leave(&mut self, conversation: ConversationId) {
+        if let Some(id) = self.of.remove(&conversation) {
+            self.line.remove(&id);
+        }
     }
 }
 
@@ -225,5 +276,29 @@ mod tests {
             now += REST_SECONDS_MAX;
             assert_eq!(breaker.may_call(at(now)), Ok(()), "never longer than a minute");
         }
+    }
+
+    #[test]
+    fn the_oldest_probe_and_each_conversation_waits_once() {
+        let id = |number: u128| OutboundId(uuid::Uuid::from_u128(number));
+        let conversation = |number: u128| ConversationId(uuid::Uuid::from_u128(number));
+        let mut waiting = Waiting::default();
+        let places: Vec<_> = [30, 10, 20, 40, 50, 60, 5].map(|n| waiting.note(id(n), conversation(100 - n))).into();
+        assert_eq!(places, [0, 0, 1, 3, 4, 4, 0], "from the fourth on, who is older is counted no further");
+        assert_eq!(waiting.note(id(15), conversation(90)), 1, "in place of the 10");
+        waiting.leave(conversation(95));
+        waiting.leave(conversation(95));
+        let order: Vec<_> = waiting.line.into_values().collect();
+        assert_eq!(order, [90, 80, 70, 60, 50, 40].map(conversation));
+    }
+
+    #[test]
+    fn who_waits_is_bounded() {
+        let mut waiting = Waiting::default();
+        for number in 0..=WAITING_MAX as u128 {
+            let (id, conversation) = (uuid::Uuid::from_u128(number), uuid::Uuid::from_u128(number));
+            waiting.note(OutboundId(id), ConversationId(conversation));
+        }
+        assert_eq!((waiting.line.len(), waiting.of.len()), (WAITING_MAX, WAITING_MAX));
     }
 }

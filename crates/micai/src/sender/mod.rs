@@ -143,6 +143,7 @@ impl Sender {
     }
 
     async fn step(&self, conversation: ConversationId) -> Result<Step, StoreError> {
+        self.gate.leave(conversation);
         let mut candidate = match self.store.next_send(conversation, self.limits.unknown_deadline_seconds).await? {
             NextSend::Nothing | NextSend::Busy => return Ok(Step::Idle),
             NextSend::WaitUntil(instant) => return Ok(Step::Wait(instant)),
@@ -180,9 +181,8 @@ impl Sender {
         if let Err(refusal) = self.stand_ins.check(&candidate.body) {
             return self.refuse(&candidate, refusal).await;
         }
-        if let Err(instant) = self.gate.may_prepare() {
-            self.gate.wait(&candidate);
-            return Ok(Step::Wait(instant));
+        if let Err(probe_at) = self.gate.may_prepare() {
+            return Ok(Step::Wait(self.gate.wait(&candidate, probe_at)));
         }
         if let Permit::WaitUntil(instant) = self.gate.pass_pair(&candidate).await {
             return Ok(Step::Wait(instant));
@@ -193,9 +193,8 @@ impl Sender {
         }
         self.gate.pass_number(&candidate.phone_number_id).await;
         // Asked last: an outage may begin while sends stand in line for the number.
-        if let Err(instant) = self.gate.may_call() {
-            self.gate.wait(&candidate);
-            return Ok(Step::Wait(instant));
+        if let Err(probe_at) = self.gate.may_call() {
+            return Ok(Step::Wait(self.gate.wait(&candidate, probe_at)));
         }
         self.attempt(&candidate, own_words, &country).await
     }
@@ -322,11 +321,14 @@ impl Sender {
                 let alert = NewAlert::new(AlertKind::GraphOutage, Severity::Critical, "", sentence, evidence);
                 self.store.raise_alert(&alert).await.map(drop)
             }
-            Some(Change::Up) => self.store.clear_alert(AlertKind::GraphOutage, "").await.map(|was_away| {
-                if was_away {
-                    tracing::warn!("the Graph API answers again");
-                }
-            }),
+            Some(Change::Up) => {
+                self.queue.announce(Topic::Send, &self.gate.take_waiting());
+                self.store.clear_alert(AlertKind::GraphOutage, "").await.map(|was_away| {
+                    if was_away {
+                        tracing::warn!("the Graph API answers again");
+                    }
+                })
+            }
         };
         if let Err(error) = outcome {
             tracing::warn!(%error, "an alert could not be written");

@@ -61,7 +61,7 @@ pub fn outcome(
                 None => AttemptOutcome::Failed { error: refusal.error },
             };
         }
-        Verdict::Retry | Verdict::Later { .. } => wait(&refusal, attempt.number, dice),
+        Verdict::Retry | Verdict::Later { .. } => wait(&refusal, attempt, dice),
     };
     let not_before = now + wait;
     let tried_until = attempt.tried_since + SignedDuration::from_secs(TRIED_SECONDS_MAX);
@@ -75,9 +75,9 @@ pub fn outcome(
 }
 
 /// How long to wait after a refusal.
-fn wait(refusal: &RefusedCall, attempt: i32, dice: &mut impl Rng) -> SignedDuration {
+fn wait(refusal: &RefusedCall, attempt: Attempt, dice: &mut impl Rng) -> SignedDuration {
     if refusal.error.code == Some(PAIR_LIMIT_CODE) {
-        let exponent = u32::try_from(attempt - 1).unwrap_or(0).min(6);
+        let exponent = u32::try_from(attempt.number - 1).unwrap_or(0).min(6);
         let jitter = SignedDuration::from_millis(dice.random_range(0..1_000));
         return SignedDuration::from_secs(4_i64.pow(exponent)) + jitter;
     }
@@ -87,7 +87,9 @@ fn wait(refusal: &RefusedCall, attempt: i32, dice: &mut impl Rng) -> SignedDurat
     };
     let asked = refusal.retry_after_seconds.max(named).unwrap_or(0);
     let asked = i64::try_from(asked).unwrap_or(i64::MAX).min(ASKED_SECONDS_MAX);
-    SignedDuration::from_secs(asked) + backoff(attempt, dice)
+    // In an outage the gate says when, and no message stands back behind younger ones for having been the probe.
+    let backoff = if attempt.is_outage { SignedDuration::ZERO } else { backoff(attempt.number, dice) };
+    SignedDuration::from_secs(asked) + backoff
 }
 
 /// Whether the wait is WhatsApp's own: a limit of a day may outlast the hours that a send is tried for.
@@ -188,8 +190,11 @@ mod tests {
         let dice = &mut StdRng::seed_from_u64(1);
         let attempt = Attempt { is_outage: true, ..number(8) };
         let again = outcome(refused(Verdict::Retry, 2, None), None, attempt, 8, NOW, dice);
-        assert!(matches!(again, AttemptOutcome::RetryAt { is_counted: false, .. }), "{again:?}");
-        let later = NOW + SignedDuration::from_secs(TRIED_SECONDS_MAX);
+        assert!(
+            matches!(again, AttemptOutcome::RetryAt { is_counted: false, not_before, .. } if not_before == NOW),
+            "the probe keeps its place in the line: {again:?}"
+        );
+        let later = NOW + SignedDuration::from_secs(TRIED_SECONDS_MAX + 1);
         let too_old = outcome(refused(Verdict::Retry, 2, None), None, attempt, 8, later, dice);
         assert_eq!(word(&too_old), "failed");
     }

@@ -16,18 +16,20 @@ use crate::store::{Store, StoreError};
 /// Conversations of one page; a sweep turns the pages until the last.
 const PAGE_ROWS_MAX: i64 = 1_000;
 
-/// Sweeps at once, then every `interval_seconds` until `stop` is cancelled.
+/// Sweeps at once, then every `interval_seconds` until `stop` is cancelled. `sends_rest` says that sends wait for something that
+/// will call them, such as the end of an outage: they are left alone then.
 pub async fn run(
     store: Store,
     queue: Arc<dyn WakeQueue>,
     clock: SharedClock,
     interval_seconds: i64,
+    sends_rest: Box<dyn Fn() -> bool + Send + Sync>,
     stop: CancellationToken,
 ) {
     // The first sweep leaves nothing out; later ones leave alone what the queue has had no time for.
     let mut grace_seconds = 0;
     loop {
-        if let Err(error) = sweep(&store, queue.as_ref(), &clock, grace_seconds).await {
+        if let Err(error) = sweep(&store, queue.as_ref(), &clock, grace_seconds, sends_rest()).await {
             tracing::warn!(%error, "the sweep failed; the next one makes up for it");
         }
         grace_seconds = interval_seconds;
@@ -40,11 +42,12 @@ pub async fn run(
 }
 
 /// One sweep over work that has been ready for at least `grace_seconds`.
-pub async fn sweep(
+async fn sweep(
     store: &Store,
     queue: &dyn WakeQueue,
     clock: &SharedClock,
     grace_seconds: i64,
+    sends_rest: bool,
 ) -> Result<(), StoreError> {
     let before = clock.now() - SignedDuration::from_secs(grace_seconds);
     let mut after = ConversationId(Uuid::nil());
@@ -57,7 +60,7 @@ pub async fn sweep(
         }
     }
     let mut after = ConversationId(Uuid::nil());
-    loop {
+    while !sends_rest {
         let page = store.forgotten_sends(before, after, PAGE_ROWS_MAX).await?;
         queue.announce(Topic::Send, &page);
         match last_of_full(&page) {

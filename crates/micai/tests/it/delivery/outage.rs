@@ -24,6 +24,18 @@ fn taken(stage: &Stage) -> Vec<String> {
     stage.calls().into_iter().filter(|call| call.accepted).map(said).collect()
 }
 
+/// How many of the numbers are in order when the others are taken away.
+fn longest_ascent(numbers: &[usize]) -> usize {
+    let mut ends: Vec<usize> = Vec::new();
+    for number in numbers {
+        match ends.iter().position(|end| end > number) {
+            Some(place) => ends[place] = *number,
+            None => ends.push(*number),
+        }
+    }
+    ends.len()
+}
+
 /// How the Graph API is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Away {
@@ -42,6 +54,13 @@ async fn an_outage_costs_few_calls_and_ends_at_the_numbers_pace_oldest_first(awa
         Stage::with(&[("number_messages_per_second", &pace), ("send_workers", "4"), ("whatsapp_api_url", &url)]).await;
     front.leads_to(&stage.simulator.url());
     let phones: Vec<String> = (0..PEOPLE).map(|n| stage.phone(&format!("Ana {n}"), PhoneKind::Phone)).collect();
+    // Their conversations are as old as their numbers; what they say in the outage comes in the opposite order.
+    for phone in &phones {
+        stage.simulator.say(phone, "zero").unwrap();
+    }
+    stage.simulator.wait_idle().await;
+    recover(&stage, PEOPLE).await;
+    stage.advance(60);
     match away {
         Away::Unavailable => {
             let fault = FaultKind::Status { code: 503, after_accepting: false };
@@ -50,12 +69,12 @@ async fn an_outage_costs_few_calls_and_ends_at_the_numbers_pace_oldest_first(awa
         Away::Refusing => front.set(Door::Refusing).await,
     }
     for text in ["one", "two"] {
-        for phone in &phones {
-            stage.simulator.say(phone, text).unwrap();
+        for (place, phone) in phones.iter().rev().enumerate() {
+            stage.simulator.say(phone, &format!("{text} {place}")).unwrap();
+            stage.simulator.wait_idle().await;
+            stage.until_quiet_or_in_line().await;
+            stage.advance(1);
         }
-        stage.simulator.wait_idle().await;
-        stage.until_quiet_or_in_line().await;
-        stage.advance(5);
     }
     stage
         .until("the outage is noticed", async || {
@@ -70,7 +89,7 @@ async fn an_outage_costs_few_calls_and_ends_at_the_numbers_pace_oldest_first(awa
     let attempts: i64 = stage.outbound("queued").await.iter().map(|send| send["attempts"].as_i64().unwrap()).sum();
     assert!((60..=180).contains(&attempts), "{away:?}: one a minute and the first few: {attempts}");
     assert!(stage.outbound("failed").await.is_empty(), "an outage kills nothing");
-    assert_eq!((taken(&stage).len(), stage.open_alerts("graph_outage").await.len()), (0, 1));
+    assert_eq!((taken(&stage).len(), stage.open_alerts("graph_outage").await.len()), (PEOPLE, 1));
 
     stage.simulator.clear_faults();
     front.set(Door::Open).await;
@@ -78,11 +97,14 @@ async fn an_outage_costs_few_calls_and_ends_at_the_numbers_pace_oldest_first(awa
     // The probe may have been any of them; and who passes the line last is not who is called last.
     let late = recovered.iter().skip(1).position(|text| text.contains("two")).unwrap();
     assert!(late + 1 >= PEOPLE - SLACK, "{away:?}: oldest first: {recovered:?}");
+    let firsts = recovered.iter().filter_map(|text| text.split_once("one ")).map(|(_, rest)| rest);
+    let ages: Vec<usize> = firsts.map(|said| said.split('.').next().unwrap().parse().unwrap()).collect();
+    assert!(longest_ascent(&ages) >= PEOPLE - 2 * SLACK, "{away:?}: oldest first: {ages:?}");
     stage.advance(2);
     stage.settle().await;
     for phone in &phones {
-        let heard = stage.replies(phone, 2).await;
-        assert!(heard[0].contains("one") && heard[1].contains("two"), "{heard:?}");
+        let heard = stage.replies(phone, 3).await;
+        assert!(heard[1].contains("one") && heard[2].contains("two"), "{heard:?}");
     }
     assert!(stage.open_alerts("graph_outage").await.is_empty(), "over");
     stage.end().await;
