@@ -245,7 +245,7 @@ impl App {
         let limits = SenderLimits {
             workers: config.send_workers,
             attempts_max: attempts_max(config),
-            unknown_deadline_seconds: others_wait_seconds(config),
+            others_wait_seconds: others_wait_seconds(config),
         };
         let (store, queue) = (self.store.clone(), self.queue.clone());
         let fallback = OutOfWindow {

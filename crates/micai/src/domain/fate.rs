@@ -6,6 +6,41 @@ use serde::{Deserialize, Serialize};
 use super::agent::UnknownPolicy;
 use crate::ids::{ConversationId, OutboundId};
 
+/// The most that the silence after an attempt, or of its line, adds to the time that a status has. WhatsApp's pauses between tries
+/// are not published beyond that they grow; an answer that comes hours late helps nobody either.
+const SILENCE_SECONDS_MAX: i64 = 1_800;
+
+/// When a call began of which nothing is known, and since when that was clear: a process that died, or a database that was
+/// away, is noticed later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostCall {
+    /// When the attempt began.
+    pub attempted_at: Timestamp,
+    /// When its fate was written down as unknown.
+    pub unknown_since: Timestamp,
+}
+
+impl LostCall {
+    /// Until when a status may settle it, if it has `seconds`. They count from when its fate became unknown, and as much again as
+    /// that took: what kept us from hearing the answer may have kept us from hearing the status as well, and WhatsApp, whose
+    /// pauses between tries grow, may need as long again to tell it.
+    pub fn settles_by(self, seconds: i64) -> Timestamp {
+        self.unknown_since
+            + bounded(self.unknown_since.duration_since(self.attempted_at))
+            + SignedDuration::from_secs(seconds)
+    }
+
+    /// From when on silence is evidence on a line whose first status of a later send came at `open_since`: until then nothing may
+    /// have come through, so what was to come meanwhile has as long again.
+    pub fn heard_by(self, open_since: Timestamp) -> Timestamp {
+        open_since + bounded(open_since.duration_since(self.attempted_at))
+    }
+}
+
+fn bounded(silence: SignedDuration) -> SignedDuration {
+    silence.clamp(SignedDuration::ZERO, SignedDuration::from_secs(SILENCE_SECONDS_MAX))
+}
+
 /// A send whose fate is not known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnknownSend {
@@ -15,8 +50,8 @@ pub struct UnknownSend {
     pub id: OutboundId,
     /// The number it went out from.
     pub phone_number_id: String,
-    /// When the attempt began.
-    pub sending_at: Timestamp,
+    /// Its call.
+    pub call: LostCall,
     /// Attempts made so far.
     pub attempts: i32,
     /// How often it was sent again because its fate was unknown.
@@ -93,22 +128,17 @@ pub struct UnknownEvidence {
     pub next: String,
 }
 
-/// Weighs what is known about a send whose attempt began at `attempted_at` and that was sent again `resends` times.
-pub fn weigh(
-    attempted_at: Timestamp,
-    resends: i32,
-    line: LineFacts,
-    rules: UnknownRules,
-    now: Timestamp,
-) -> UnknownEvidence {
-    let deadline_at = attempted_at + SignedDuration::from_secs(rules.deadline_seconds);
+/// Weighs what is known about a send whose call was lost and that was sent again `resends` times.
+pub fn weigh(call: LostCall, resends: i32, line: LineFacts, rules: UnknownRules, now: Timestamp) -> UnknownEvidence {
+    let own_deadline_at = call.settles_by(rules.deadline_seconds);
+    let deadline_at = line.open_since.map_or(own_deadline_at, |open| own_deadline_at.max(call.heard_by(open)));
     let deadline_passed = now >= deadline_at;
     let state = if line.open_since.is_some() { LineState::Open } else { LineState::Silent };
     UnknownEvidence {
-        attempted_at,
+        attempted_at: call.attempted_at,
         deadline_at,
         deadline_passed,
-        others_wait_until: attempted_at + SignedDuration::from_secs(rules.others_wait_seconds),
+        others_wait_until: call.settles_by(rules.others_wait_seconds),
         line: state,
         line_since: line.open_since.or(line.last_status_at),
         next: next(deadline_at, deadline_passed, resends, state, rules),
@@ -207,11 +237,31 @@ mod tests {
         ] {
             let line = LineFacts { open_since, last_status_at: Some(at(-60)) };
             let rules = UnknownRules { deadline_seconds: 120, resends: may_resend, others_wait_seconds: 120 };
-            let evidence = weigh(attempted_at, resends, line, rules, now);
+            let call = LostCall { attempted_at, unknown_since: attempted_at };
+            let evidence = weigh(call, resends, line, rules, now);
             assert!(evidence.next.contains(expected), "{}", evidence.next);
             assert_eq!(evidence.deadline_passed, now >= at(120));
             assert_eq!(evidence.line_since, open_since.or(Some(at(-60))));
         }
+    }
+
+    #[test]
+    fn a_status_has_as_long_again_as_nobody_could_hear_it() {
+        let attempted_at = Timestamp::from_second(1_790_000_000).unwrap();
+        let at = |seconds| attempted_at + SignedDuration::from_secs(seconds);
+        for (unknown_since, expected) in [(0, 120), (10, 140), (130, 380), (7_200, 7_200 + 1_800 + 120), (-5, 115)] {
+            let call = LostCall { attempted_at, unknown_since: at(unknown_since) };
+            assert_eq!(call.settles_by(120), at(expected), "unknown after {unknown_since} s");
+        }
+        let call = LostCall { attempted_at, unknown_since: at(10) };
+        for (open_since, expected) in [(3, 6), (600, 1_200), (7_200, 9_000)] {
+            assert_eq!(call.heard_by(at(open_since)), at(expected), "open after {open_since} s");
+        }
+        let rules = UnknownRules { deadline_seconds: 120, resends: true, others_wait_seconds: 135 };
+        let line = LineFacts { open_since: Some(at(600)), last_status_at: Some(at(600)) };
+        let evidence = weigh(call, 0, line, rules, at(601));
+        assert_eq!((evidence.deadline_at, evidence.deadline_passed), (at(1_200), false));
+        assert_eq!(evidence.others_wait_until, at(155));
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub struct SenderLimits {
     /// How long a send of unknown fate holds up those behind it: somewhat longer than a status has to settle it, so that
     /// it comes first if it is sent once more. The same for all agents, whatever time theirs gives a status: this is asked for
     /// each message.
-    pub unknown_deadline_seconds: i64,
+    pub others_wait_seconds: i64,
 }
 
 /// What decides whether and when something goes out.
@@ -144,7 +144,7 @@ impl Sender {
 
     async fn step(&self, conversation: ConversationId) -> Result<Step, StoreError> {
         self.gate.leave(conversation);
-        let mut candidate = match self.store.next_send(conversation, self.limits.unknown_deadline_seconds).await? {
+        let mut candidate = match self.store.next_send(conversation, self.limits.others_wait_seconds).await? {
             NextSend::Nothing | NextSend::Busy => return Ok(Step::Idle),
             NextSend::WaitUntil(instant) => return Ok(Step::Wait(instant)),
             NextSend::Due(candidate) => *candidate,

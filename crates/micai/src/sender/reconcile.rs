@@ -39,7 +39,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     loop {
-        if let Err(error) = look(&store, queue.as_ref(), &limits).await {
+        if let Err(error) = look(&store, queue.as_ref(), &clock, &limits).await {
             tracing::warn!(%error, "unknown sends could not be looked at; next time");
         }
         let next = clock.now() + SignedDuration::from_secs(limits.interval_seconds);
@@ -51,7 +51,12 @@ pub async fn run(
 }
 
 /// One look.
-pub async fn look(store: &Store, queue: &dyn WakeQueue, limits: &ReconcileLimits) -> Result<(), StoreError> {
+pub async fn look(
+    store: &Store,
+    queue: &dyn WakeQueue,
+    clock: &SharedClock,
+    limits: &ReconcileLimits,
+) -> Result<(), StoreError> {
     if store.has_expired_calls(limits.call_seconds_max).await? {
         let expired = store.expire_calls(limits.call_seconds_max).await?;
         tracing::warn!(expired, "calls without an answer: it is not known whether they went out");
@@ -64,8 +69,16 @@ pub async fn look(store: &Store, queue: &dyn WakeQueue, limits: &ReconcileLimits
     let mut stuck = Stuck::default();
     let mut lines = Lines::default();
     for unknown in store.overdue_unknowns(limits.unknown_deadline_seconds).await? {
-        if !unknown.may_go_again() || !lines.is_open_since(store, &unknown).await? {
+        if !unknown.may_go_again() {
             stuck.add(&unknown);
+            continue;
+        }
+        let Some(open_since) = lines.open_since(store, &unknown).await? else {
+            stuck.add(&unknown);
+            continue;
+        };
+        if unknown.call.heard_by(open_since) > clock.now() {
+            // Its time is not over yet.
         } else if store.resend_unknown(&unknown).await? {
             tracing::warn!(
                 outbound_id = %unknown.id,
@@ -82,16 +95,16 @@ pub async fn look(store: &Store, queue: &dyn WakeQueue, limits: &ReconcileLimits
 struct Lines(HashMap<String, Timestamp>);
 
 impl Lines {
-    async fn is_open_since(&mut self, store: &Store, unknown: &UnknownSend) -> Result<bool, StoreError> {
+    async fn open_since(&mut self, store: &Store, unknown: &UnknownSend) -> Result<Option<Timestamp>, StoreError> {
         let silent_since = self.0.get(&unknown.phone_number_id);
-        if silent_since.is_some_and(|since| *since <= unknown.sending_at) {
-            return Ok(false);
+        if silent_since.is_some_and(|since| *since <= unknown.call.attempted_at) {
+            return Ok(None);
         }
-        let is_open = store.line_is_open_since(unknown).await?;
-        if !is_open {
-            self.0.insert(unknown.phone_number_id.clone(), unknown.sending_at);
+        let open_since = store.line_open_since(unknown).await?;
+        if open_since.is_none() {
+            self.0.insert(unknown.phone_number_id.clone(), unknown.call.attempted_at);
         }
-        Ok(is_open)
+        Ok(open_since)
     }
 }
 

@@ -15,6 +15,7 @@ use super::script::{Cell, Kind, Rows, Script};
 use super::settle::Settle;
 use crate::domain::agent::AgentId;
 use crate::domain::contact::{Address, AddressKind};
+use crate::domain::fate::LostCall;
 use crate::domain::free_entry::FreeEntry;
 use crate::domain::outbound::{MessageBody, NextSend, Refusal, SendCandidate, SendState, Settlement, UnreadableSend};
 use crate::domain::pause::PauseKey;
@@ -37,7 +38,7 @@ pub struct Moved {
 /// it would cost more than everything else.
 pub(super) struct NextRequest {
     conversation_id: ConversationId,
-    unknown_deadline_seconds: i64,
+    others_wait_seconds: i64,
     now: Timestamp,
 }
 
@@ -89,13 +90,14 @@ impl Verb<Refuse, Moved> for RefuseVerb {
 
 impl Store {
     /// What is next in a conversation's outbox. Sends keep their order: one that waits for its next attempt holds up
-    /// those behind it, and one whose fate is unknown does so until `unknown_deadline_seconds` after its attempt.
+    /// those behind it, and one whose fate is unknown does so until its call settles by `others_wait_seconds`
+    /// ([`LostCall::settles_by`]).
     pub async fn next_send(
         &self,
         conversation_id: ConversationId,
-        unknown_deadline_seconds: i64,
+        others_wait_seconds: i64,
     ) -> Result<NextSend, StoreError> {
-        let request = NextRequest { conversation_id, unknown_deadline_seconds, now: self.clock.now() };
+        let request = NextRequest { conversation_id, others_wait_seconds, now: self.clock.now() };
         self.lanes.next.submit(request).await
     }
 
@@ -183,6 +185,7 @@ row! {
         not_before: Option<Ts>,
         unreadable: i32,
         sending_at: Option<Ts>,
+        updated_at: Ts,
         ignores_opt_out: bool,
         last_inbound_at: Option<Ts>,
         opted_out_at: Option<Ts>,
@@ -196,7 +199,7 @@ row! {
 async fn next(tx: &mut Tx, requests: &[NextRequest]) -> Result<Vec<NextSend>, StoreError> {
     let mut rows = Rows::new("wanted", &[("conversation_id", Kind::Id), ("parked_since", Kind::Instant)]);
     for request in requests {
-        let patience = SignedDuration::from_secs(request.unknown_deadline_seconds);
+        let patience = SignedDuration::from_secs(request.others_wait_seconds);
         rows.push([request.conversation_id.0.into(), (request.now - patience).into()]);
     }
     let sql = heads_sql(tx);
@@ -212,7 +215,7 @@ async fn next(tx: &mut Tx, requests: &[NextRequest]) -> Result<Vec<NextSend>, St
 /// head of the line either.
 fn heads_sql(tx: &Tx) -> String {
     let open = "h.state IN ('queued', 'sending', 'unknown', 'held') AND h.state IN ('queued', 'sending', 'unknown')
-           AND h.conversation_id = w.conversation_id AND (h.state <> 'unknown' OR h.sending_at > w.parked_since)";
+           AND h.conversation_id = w.conversation_id AND (h.state <> 'unknown' OR h.updated_at + (h.updated_at - h.sending_at) > w.parked_since)";
     let heads = match tx {
         Tx::Pg(..) => format!(
             "wanted w CROSS JOIN LATERAL
@@ -230,16 +233,16 @@ fn heads_sql(tx: &Tx) -> String {
     format!(
         "SELECT o.conversation_id, o.id, c.contact_id, o.agent_id, o.phone_number_id, o.to_kind, o.to_value, o.body,
                 o.template, o.needs_template, o.state, o.attempts, o.attempts_before, o.tried_since, o.not_before,
-                o.unreadable, o.sending_at, o.ignores_opt_out, c.last_inbound_at, c.referred_at, c.free_entry_until,
+                o.unreadable, o.sending_at, o.updated_at, o.ignores_opt_out, c.last_inbound_at, c.referred_at, c.free_entry_until,
                 p.opted_out_at, p.marketing_stopped_at, p.blocked_at
          FROM {heads} ORDER BY o.conversation_id, o.id"
     )
 }
 
 fn first_in_line(request: &NextRequest, head: Option<Vec<HeadRow>>) -> NextSend {
-    let patience = SignedDuration::from_secs(request.unknown_deadline_seconds);
     for row in head.unwrap_or_default() {
-        let settles_by = row.sending_at.map_or(request.now, |at| at.0 + patience);
+        let call = row.sending_at.map(|at| LostCall { attempted_at: at.0, unknown_since: row.updated_at.0 });
+        let settles_by = call.map_or(request.now, |call| call.settles_by(request.others_wait_seconds));
         match row.state.as_str() {
             "sending" => return NextSend::Busy,
             "unknown" if settles_by > request.now => return NextSend::WaitUntil(settles_by),

@@ -11,7 +11,7 @@ use super::audit;
 use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
 use crate::domain::audit::{Actor, AuditAction, AuditEntry};
-use crate::domain::fate::{Decision, LineFacts, Settled, UnknownRules, Verdict};
+use crate::domain::fate::{Decision, LineFacts, LostCall, Settled, UnknownRules, Verdict};
 use crate::domain::letter::COUNTED_MAX;
 use crate::ids::{ConversationId, OutboundId};
 
@@ -30,16 +30,16 @@ impl Store {
         }))
     }
 
-    /// When the attempt of an unknown send began, what is known about statuses of its number since, and `installation`'s rules as
+    /// The call of an unknown send, what is known about statuses of its number since, and `installation`'s rules as
     /// its agent has them. `None` when the send is not unknown.
     pub async fn line_facts(
         &self,
         id: OutboundId,
         installation: UnknownRules,
-    ) -> Result<Option<(Timestamp, LineFacts, UnknownRules)>, StoreError> {
+    ) -> Result<Option<(LostCall, LineFacts, UnknownRules)>, StoreError> {
         let row: Option<LineColumns> = read!(&self.db, |pool, D| {
             sqlx::query_as(
-                "SELECT u.sending_at, a.unknown_deadline_seconds, a.unknown_policy,
+                "SELECT u.sending_at, u.updated_at, a.unknown_deadline_seconds, a.unknown_policy,
                         (SELECT e.received_at FROM delivery_events e
                          JOIN outbound_messages o ON o.conversation_id = e.conversation_id AND o.id = e.outbound_id
                          WHERE e.phone_number_id = u.phone_number_id AND e.received_at > u.sending_at
@@ -55,11 +55,12 @@ impl Store {
             .await?
         });
         let Some(row) = row else { return Ok(None) };
-        let Some(attempted_at) = row.sending_at else { return Ok(None) };
+        let Some(Ts(attempted_at)) = row.sending_at else { return Ok(None) };
+        let call = LostCall { attempted_at, unknown_since: row.updated_at.0 };
         let facts =
             LineFacts { open_since: row.open_since.map(|at| at.0), last_status_at: row.last_status_at.map(|at| at.0) };
         let policy = row.unknown_policy.as_deref().map(|word| read_word("unknown policy", word)).transpose()?;
-        Ok(Some((attempted_at.0, facts, installation.of_agent(row.unknown_deadline_seconds, policy))))
+        Ok(Some((call, facts, installation.of_agent(row.unknown_deadline_seconds, policy))))
     }
 
     /// Settles an unknown send as a person says, by `actor`. Only from `unknown`: a status, the deadline or another person may
@@ -108,6 +109,7 @@ impl Store {
 row! {
     struct LineColumns {
         sending_at: Option<Ts>,
+        updated_at: Ts,
         unknown_deadline_seconds: Option<i64>,
         unknown_policy: Option<String>,
         open_since: Option<Ts>,

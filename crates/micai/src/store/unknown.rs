@@ -11,7 +11,7 @@ use super::db::{Ts, Tx, on, read, row};
 use super::error::StoreError;
 use super::handover;
 use crate::domain::agent::UNKNOWN_DEADLINE_SECONDS_MIN;
-use crate::domain::fate::{UnknownRules, UnknownSend};
+use crate::domain::fate::{LostCall, UnknownRules, UnknownSend};
 use crate::domain::outbound::SendError;
 use crate::ids::{ConversationId, OutboundId};
 
@@ -64,8 +64,9 @@ impl Store {
             for row in rows {
                 let policy = row.unknown_policy.as_deref().map(|word| read_word("unknown policy", word)).transpose()?;
                 let rules = installation.of_agent(row.unknown_deadline_seconds, policy);
-                if row.sending_at.0 + SignedDuration::from_secs(rules.deadline_seconds) <= now {
-                    overdue.push(row.send(rules));
+                let send = row.send(rules);
+                if send.call.settles_by(rules.deadline_seconds) <= now {
+                    overdue.push(send);
                 }
             }
             if is_last || read >= OVERDUE_SENDS_MAX {
@@ -77,11 +78,11 @@ impl Store {
     async fn unknown_rows(&self, before: Timestamp, after: Uuid) -> Result<Vec<UnknownRow>, StoreError> {
         Ok(read!(&self.db, |pool, D| {
             sqlx::query_as(
-                "SELECT o.conversation_id, o.id, o.phone_number_id, o.sending_at, o.attempts, o.resends,
+                "SELECT o.conversation_id, o.id, o.phone_number_id, o.sending_at, o.updated_at, o.attempts, o.resends,
                         a.unknown_deadline_seconds, a.unknown_policy
                  FROM outbound_messages o LEFT JOIN agents a ON a.id = o.agent_id
                  WHERE o.state IN ('held', 'suppressed', 'unknown', 'failed', 'cancelled') AND o.state = 'unknown'
-                   AND o.sending_at <= $1 AND o.id > $2
+                   AND o.updated_at <= $1 AND o.id > $2
                  ORDER BY o.id LIMIT $3",
             )
             .bind(Ts(before))
@@ -92,22 +93,22 @@ impl Store {
         }))
     }
 
-    /// Whether a status has arrived, since `unknown` was attempted, for a send from the same number that was attempted
-    /// later: proof that statuses come through.
-    pub async fn line_is_open_since(&self, unknown: &UnknownSend) -> Result<bool, StoreError> {
-        let first: Option<Uuid> = read!(&self.db, |pool, D| {
+    /// When the first status arrived, since `unknown` was attempted, for a send from the same number that was attempted later:
+    /// proof that statuses come through. `None` while none has.
+    pub async fn line_open_since(&self, unknown: &UnknownSend) -> Result<Option<Timestamp>, StoreError> {
+        let first: Option<Ts> = read!(&self.db, |pool, D| {
             sqlx::query_scalar(
-                "SELECT e.id FROM delivery_events e
+                "SELECT e.received_at FROM delivery_events e
                  JOIN outbound_messages o ON o.conversation_id = e.conversation_id AND o.id = e.outbound_id
                  WHERE e.phone_number_id = $1 AND e.received_at > $2 AND o.sending_at > $2
-                 LIMIT 1",
+                 ORDER BY e.received_at LIMIT 1",
             )
             .bind(&unknown.phone_number_id)
-            .bind(Ts(unknown.sending_at))
+            .bind(Ts(unknown.call.attempted_at))
             .fetch_optional(pool)
             .await?
         });
-        Ok(first.is_some())
+        Ok(first.map(|at| at.0))
     }
 
     /// Gives up sends that have been held since before `held_seconds_max` ago: dead letters with their reason. At most some
@@ -195,6 +196,7 @@ row! {
         id: Uuid,
         phone_number_id: String,
         sending_at: Ts,
+        updated_at: Ts,
         attempts: i32,
         resends: i32,
         unknown_deadline_seconds: Option<i64>,
@@ -208,7 +210,7 @@ impl UnknownRow {
             conversation_id: ConversationId(self.conversation_id),
             id: OutboundId(self.id),
             phone_number_id: self.phone_number_id,
-            sending_at: self.sending_at.0,
+            call: LostCall { attempted_at: self.sending_at.0, unknown_since: self.updated_at.0 },
             attempts: self.attempts,
             resends: self.resends,
             is_parked: !rules.resends,

@@ -191,7 +191,7 @@ async fn one_of_everything(world: &World, time: &str) {
     world.store.has_expired_calls(60).await.unwrap();
     world.store.expire_calls(60).await.unwrap();
     for unknown in world.store.overdue_unknowns(DEADLINE_SECONDS).await.unwrap() {
-        world.store.line_is_open_since(&unknown).await.unwrap();
+        world.store.line_open_since(&unknown).await.unwrap();
     }
     world.store.backlog().await.unwrap();
 }

@@ -187,7 +187,7 @@ async fn evidence(state: &HttpState, send: &OutboundView) -> Result<Option<Unkno
     }
     let facts = state.store.line_facts(OutboundId(send.id), state.sending.unknown).await?;
     let now = state.clock.now();
-    Ok(facts.map(|(attempted_at, line, rules)| weigh(attempted_at, send.resends, line, rules, now)))
+    Ok(facts.map(|(call, line, rules)| weigh(call, send.resends, line, rules, now)))
 }
 
 fn no_such_send() -> Problem {

@@ -12,6 +12,8 @@ const OUTAGE_SECONDS: i64 = 2 * 3_600;
 const STEP_SECONDS: i64 = 20;
 /// The longest rest between two probes, then the number's pace, and as much again.
 const RECOVERY_SECONDS: usize = 2 * (60 + 2 * PEOPLE / PACE);
+/// How long statuses have on a line that was silent for long.
+const UNHEARD_SECONDS: i64 = 1_800;
 /// Messages a second that the number may carry.
 const PACE: usize = 5;
 
@@ -187,6 +189,11 @@ async fn two_hours_of_silence_leave_each_message_unknown_and_none_is_lost_or_sai
         })
         .await;
     stage.simulator.wait_idle().await;
+    // Nothing may have come through before, and what WhatsApp has to say comes after growing pauses.
+    stage.advance(UNHEARD_SECONDS - 60);
+    stage.until_nothing_is_out().await;
+    assert_eq!(stage.outbound("unknown").await.len(), 2 * phones.len(), "the line is open since too short a time");
+    stage.advance(60);
     recover(&stage, 2 * phones.len()).await;
     stage.advance(2);
     stage.settle().await;
