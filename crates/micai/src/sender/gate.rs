@@ -123,15 +123,24 @@ impl Gate {
         self.shared.take(&key, pace, self.clock.now()).await
     }
 
-    /// Waits for a step of the number's throughput. Those who wait go in the order in which they came.
-    pub async fn pass_number(&self, phone_number_id: &str) {
-        let Some(pace) = self.paces.number else { return };
+    /// Waits for a step of the number's throughput. Those who wait go in the order in which they came. Gives whether it took time.
+    pub async fn pass_number(&self, phone_number_id: &str) -> bool {
+        let Some(pace) = self.paces.number else { return false };
         let line = self.line(phone_number_id);
-        let _turn = line.lock().await;
+        let mut has_waited = false;
+        let _turn = match line.try_lock() {
+            Ok(turn) => turn,
+            Err(_) => {
+                has_waited = true;
+                line.lock().await
+            }
+        };
         let key = number_key(phone_number_id);
         while let Permit::WaitUntil(instant) = self.shared.take(&key, pace, self.clock.now()).await {
+            has_waited = true;
             self.clock.sleep_until(instant).await;
         }
+        has_waited
     }
 
     fn line(&self, phone_number_id: &str) -> Arc<FairMutex<()>> {

@@ -144,11 +144,42 @@ impl Sender {
 
     async fn step(&self, conversation: ConversationId) -> Result<Step, StoreError> {
         self.gate.leave(conversation);
+        let mut send = match self.prepare(conversation).await? {
+            Prepared::Send(send) => send,
+            Prepared::Settled(step) => return Ok(step),
+        };
+        if let Err(probe_at) = self.gate.may_prepare() {
+            return Ok(Step::Wait(self.gate.wait(&send.candidate, probe_at)));
+        }
+        if let Permit::WaitUntil(instant) = self.gate.pass_pair(&send.candidate).await {
+            return Ok(Step::Wait(instant));
+        }
+        let category = self.stand_ins.category(&send.candidate.body);
+        if let Some(error) = self.purse.open(&mut send.candidate, category, self.clock.now()).await? {
+            return self.refuse(&send.candidate, Refusal::Hold(error)).await;
+        }
+        if self.gate.pass_number(&send.candidate.phone_number_id).await {
+            // Meanwhile a stop, a block or a pause may have come, or the window may have closed.
+            match self.prepare(conversation).await? {
+                Prepared::Send(now) if now.says_the_same(&send) => {}
+                Prepared::Send(_) => return Ok(Step::Next),
+                Prepared::Settled(step) => return Ok(step),
+            }
+        }
+        // Asked last: an outage may begin while sends stand in line for the number.
+        if let Err(probe_at) = self.gate.may_call() {
+            return Ok(Step::Wait(self.gate.wait(&send.candidate, probe_at)));
+        }
+        self.attempt(*send).await
+    }
+
+    /// What is next in a conversation and may go out, in the words in which it may.
+    async fn prepare(&self, conversation: ConversationId) -> Result<Prepared, StoreError> {
         let mut candidate = match self.store.next_send(conversation, self.limits.others_wait_seconds).await? {
-            NextSend::Nothing | NextSend::Busy => return Ok(Step::Idle),
-            NextSend::WaitUntil(instant) => return Ok(Step::Wait(instant)),
+            NextSend::Nothing | NextSend::Busy => return Ok(Prepared::Settled(Step::Idle)),
+            NextSend::WaitUntil(instant) => return Ok(Prepared::Settled(Step::Wait(instant))),
             NextSend::Due(candidate) => *candidate,
-            NextSend::Unreadable(send) => return self.cannot_read(&send).await,
+            NextSend::Unreadable(send) => return self.cannot_read(&send).await.map(Prepared::Settled),
         };
         let now = self.clock.now();
         let country = self.purse.country_of(&candidate);
@@ -162,41 +193,25 @@ impl Sender {
                     // What is paused for templates did not concern it before.
                     permission = self.check(&candidate, &pauses, &country, now);
                 }
-                Err(error) => return self.refuse(&candidate, Refusal::Hold(error)).await,
+                Err(error) => return self.put_aside(&candidate, Refusal::Hold(error)).await,
             }
         }
-        match permission {
-            Permission::Granted => {}
-            Permission::NeedsTemplate => {
-                return self.refuse(&candidate, Refusal::Hold(policy::window_closed(""))).await;
-            }
-            Permission::Suppress => {
-                let request = self.transport.preview(&candidate);
-                return self.refuse(&candidate, Refusal::Suppress { request }).await;
-            }
-            Permission::Wait(instant) => return Ok(Step::Wait(instant)),
-            Permission::Pause(key, error) => return self.refuse(&candidate, Refusal::Pause(key, error)).await,
-            Permission::Cancel(error) => return self.refuse(&candidate, Refusal::Cancel(error)).await,
-        }
-        if let Err(refusal) = self.stand_ins.check(&candidate.body) {
-            return self.refuse(&candidate, refusal).await;
-        }
-        if let Err(probe_at) = self.gate.may_prepare() {
-            return Ok(Step::Wait(self.gate.wait(&candidate, probe_at)));
-        }
-        if let Permit::WaitUntil(instant) = self.gate.pass_pair(&candidate).await {
-            return Ok(Step::Wait(instant));
-        }
-        let category = self.stand_ins.category(&candidate.body);
-        if let Some(error) = self.purse.open(&mut candidate, category, now).await? {
-            return self.refuse(&candidate, Refusal::Hold(error)).await;
-        }
-        self.gate.pass_number(&candidate.phone_number_id).await;
-        // Asked last: an outage may begin while sends stand in line for the number.
-        if let Err(probe_at) = self.gate.may_call() {
-            return Ok(Step::Wait(self.gate.wait(&candidate, probe_at)));
-        }
-        self.attempt(&candidate, own_words, &country).await
+        let refusal = match permission {
+            Permission::Granted => match self.stand_ins.check(&candidate.body) {
+                Ok(()) => return Ok(Prepared::Send(Box::new(Send { candidate, own_words, country }))),
+                Err(refusal) => refusal,
+            },
+            Permission::NeedsTemplate => Refusal::Hold(policy::window_closed("")),
+            Permission::Suppress => Refusal::Suppress { request: self.transport.preview(&candidate) },
+            Permission::Wait(instant) => return Ok(Prepared::Settled(Step::Wait(instant))),
+            Permission::Pause(key, error) => Refusal::Pause(key, error),
+            Permission::Cancel(error) => Refusal::Cancel(error),
+        };
+        self.put_aside(&candidate, refusal).await
+    }
+
+    async fn put_aside(&self, candidate: &SendCandidate, refusal: Refusal) -> Result<Prepared, StoreError> {
+        self.refuse(candidate, refusal).await.map(Prepared::Settled)
     }
 
     /// Counts a row that cannot be read, until it is put aside so that it does not stand in the way.
@@ -216,13 +231,9 @@ impl Sender {
         Ok(after(self.store.refuse_send(candidate, refusal).await?))
     }
 
-    /// Writes the intent, calls, and writes what came of it. `own_words`: what the message says where a template stands in for it.
-    async fn attempt(
-        &self,
-        candidate: &SendCandidate,
-        own_words: Option<MessageBody>,
-        country: &str,
-    ) -> Result<Step, StoreError> {
+    /// Writes the intent, calls, and writes what came of it.
+    async fn attempt(&self, send: Send) -> Result<Step, StoreError> {
+        let Send { candidate, own_words, country } = &send;
         let begun_at = self.clock.now();
         let body = own_words.as_ref().map(|_| candidate.body.clone());
         if !self.store.begin_send_as(candidate, body).await? {
@@ -237,7 +248,8 @@ impl Sender {
             Delivery::Accepted { .. } | Delivery::Unknown { .. } => None,
         };
         // Another template may say it, as long as this one is passed over from now on.
-        let restored = own_words.filter(|_| pause.as_ref().is_some_and(|(key, _)| key.scope == PauseScope::Template));
+        let restored =
+            own_words.clone().filter(|_| pause.as_ref().is_some_and(|(key, _)| key.scope == PauseScope::Template));
         let is_passed_over = restored.is_some() && pause.as_ref().is_some_and(|(_, is_set)| *is_set);
         let attempt = candidate.attempts + 1;
         let outcome = {
@@ -349,6 +361,31 @@ impl Sender {
             }
         }
     }
+}
+
+/// A message that may go out.
+struct Send {
+    candidate: SendCandidate,
+    /// What the message says where a template stands in for it.
+    own_words: Option<MessageBody>,
+    /// Its person's, for what is paused by country.
+    country: String,
+}
+
+impl Send {
+    /// Whether nothing has changed about what goes out, and what it costs.
+    fn says_the_same(&self, other: &Self) -> bool {
+        let what = |send: &Self| (send.candidate.id, send.candidate.attempts);
+        what(self) == what(other) && self.candidate.body == other.candidate.body
+    }
+}
+
+/// What came of looking at the head of an outbox.
+enum Prepared {
+    /// This may go out.
+    Send(Box<Send>),
+    /// Nothing is to be called now.
+    Settled(Step),
 }
 
 enum Step {

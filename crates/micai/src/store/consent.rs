@@ -56,7 +56,7 @@ pub(super) async fn note(
     }
     write_history(tx, ids, contact_id, change, (at, now)).await?;
     if change.category == ConsentCategory::All && change.stopped {
-        cancel_held(tx, contact_id, &opted_out_error(), now).await?;
+        cancel_waiting(tx, contact_id, &opted_out_error(), now).await?;
     }
     Ok(true)
 }
@@ -193,8 +193,9 @@ pub(super) async fn present(tx: &mut Tx, id: ContactId) -> Result<ContactId, Sto
     Ok(row.map_or(id, |row| ContactId(row.contact_id)))
 }
 
-/// Cancels what waits for the window in a contact's conversations. What is queued the sender cancels when its turn comes.
-pub(super) async fn cancel_held(
+/// Cancels what waits in a contact's conversations, for the window, a pause or its turn: what a sender has looked at already must
+/// not go out either.
+pub(super) async fn cancel_waiting(
     tx: &mut Tx,
     contact_id: ContactId,
     error: &SendError,
@@ -204,7 +205,7 @@ pub(super) async fn cancel_held(
     on!(tx, |connection, D| {
         sqlx::query(
             "UPDATE outbound_messages SET state = 'cancelled', error = $1, updated_at = $2
-             WHERE state IN ('queued', 'sending', 'unknown', 'held') AND state = 'held'
+             WHERE state IN ('queued', 'sending', 'unknown', 'held') AND state IN ('queued', 'held')
                AND (NOT ignores_opt_out OR $3)
                AND conversation_id IN
                    (SELECT c.id FROM conversations c

@@ -215,7 +215,7 @@ impl Store {
             // Whoever is familiar is taken to be somebody who may have a turn.
             familiar::note_change(&mut tx, self.ids.uuid(now)).await?;
             if reason.is_some() {
-                consent::cancel_held(&mut tx, id, &blocked_error(), now).await?;
+                consent::cancel_waiting(&mut tx, id, &blocked_error(), now).await?;
             }
             let action = if reason.is_some() { AuditAction::ContactBlocked } else { AuditAction::ContactUnblocked };
             let stands = |reason: &str| serde_json::json!({ "reason": reason });

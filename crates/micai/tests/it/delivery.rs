@@ -6,6 +6,7 @@ mod again;
 mod bursts;
 mod failed;
 mod front;
+mod line;
 mod many;
 mod outage;
 mod pauses;

@@ -217,7 +217,7 @@ impl Stage {
     }
 
     /// Waits until what is under way, if anything, stands in line for a number, and waits for the clock with all behind it.
-    async fn until_quiet_or_in_line(&self) {
+    pub async fn until_quiet_or_in_line(&self) {
         self.until("nothing moves without the clock", async || {
             let before = (self.calls().len(), self.app().queue().depth(Topic::Send));
             for _ in 0..5 {
