@@ -177,6 +177,31 @@ pub(super) async fn merge(
     Ok(())
 }
 
+/// What a contact does not want, and its block, hold for whoever was merged into it as well: a conversation may hang there still,
+/// and what waits in it must not go out.
+pub(super) async fn spread(tx: &mut Tx, into: ContactId, now: Timestamp) -> Result<(), StoreError> {
+    const COLUMNS: [&str; 5] =
+        ["opted_out_at", "marketing_stopped_at", "marketing_stopped_by", "blocked_at", "blocked_reason"];
+    let copies = COLUMNS.map(|column| format!("{column} = (SELECT i.{column} FROM contacts i WHERE i.id = $1)"));
+    let sql = format!("UPDATE contacts SET {} WHERE merged_into = $1", copies.join(", "));
+    on!(&mut *tx, |connection, D| {
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(into.0).execute(connection).await?;
+    });
+    let row: Option<UnwantedRow> = on!(&mut *tx, |connection, D| {
+        sqlx::query_as("SELECT opted_out_at, blocked_at FROM contacts WHERE id = $1")
+            .bind(into.0)
+            .fetch_optional(connection)
+            .await?
+    });
+    let Some(row) = row else { return Ok(()) };
+    if row.blocked_at.is_some() {
+        cancel_waiting(tx, into, &blocked_error(), now).await?;
+    } else if row.opted_out_at.is_some() {
+        cancel_waiting(tx, into, &opted_out_error(), now).await?;
+    }
+    Ok(())
+}
+
 /// How marketing was stopped. Older versions heard of it from WhatsApp alone and did not note that.
 pub(super) fn stopped_by(source: Option<&str>) -> ConsentSource {
     source.and_then(ConsentSource::parse).unwrap_or(ConsentSource::Preference)
@@ -229,6 +254,7 @@ row! {
         marketing_stopped_by: Option<String>,
     }
 }
+row! { struct UnwantedRow { opted_out_at: Option<Ts>, blocked_at: Option<Ts> } }
 row! { struct LastRow { at: Ts } }
 
 /// Whether something later than `at` is known. WhatsApp counts in whole seconds.

@@ -43,6 +43,11 @@ impl IdentityWrites {
         !(self.superseded.is_empty() && self.merges.is_empty())
     }
 
+    /// Whoever a contact is after the merges.
+    pub fn present(&self, contact: ContactId) -> ContactId {
+        self.merges.iter().fold(contact, |contact, (from, into)| if contact == *from { *into } else { contact })
+    }
+
     /// Whether people who were known before change, too.
     pub fn touch_known(&self) -> bool {
         !(self.superseded.is_empty() && self.renamed.is_empty() && self.merges.is_empty())

@@ -166,6 +166,9 @@ impl Ingest {
         let known_as: Vec<bool> =
             arrivals.iter().zip(&contacts).map(|(one, contact)| one.is_known_as(&book, *contact)).collect();
         let mut writes = book.into_writes();
+        // A later webhook of the batch may have told that two of them are one.
+        let contacts: Vec<_> =
+            contacts.into_iter().map(|contact| contact.map(|contact| writes.present(contact))).collect();
         let mut conversations = known.conversations;
         if writes.touch_known() || !preferences.is_empty() {
             tx.together().await?;

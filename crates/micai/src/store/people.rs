@@ -356,6 +356,7 @@ pub(super) async fn write_people(
     for (from, into) in &writes.merges {
         consent::merge(tx, ids, *from, *into, now).await?;
         merge_contacts(tx, *from, *into).await?;
+        consent::spread(tx, *into, now).await?;
     }
     Ok(())
 }

@@ -211,6 +211,49 @@ async fn two_contacts_that_are_one_person_keep_the_stricter_wish(world: &World) 
     }
 }
 
+/// Somebody who wants nothing and is blocked writes from a new number before WhatsApp tells that it is theirs.
+async fn a_new_number_inherits_what_the_old_one_did_not_want(world: &World) {
+    let (store, old, new) = (&world.store, "731", "732");
+    let before = world.say(&format!("{old}-1"), old, "stop").await;
+    let claim = store.claim(before, LEASE_SECONDS).await.unwrap().unwrap();
+    let mut turn = world.turn(&claim, &[]);
+    turn.effects.push(stop(ConsentCategory::All, &format!("{old}-1")));
+    turn.effects.push(stop(ConsentCategory::Marketing, &format!("{old}-1")));
+    store.finish(turn).await.unwrap();
+    let after = world.say(&format!("{new}-1"), new, "hello").await;
+    world.answer(after, &["waits"]).await;
+    let waiting = world.due(after).await;
+    let address = |value: &str| Address { kind: AddressKind::Phone, value: value.into() };
+    let moved = NewInbound {
+        state: micai::domain::inbound::InboundState::Noted,
+        identity_change: Some(IdentityChange { previous: vec![address(old)], current: vec![address(new)] }),
+        ..message(&format!("{new}-2"), new, "moved", world.clock.now())
+    };
+    world.ingest(vec![moved], Vec::new()).await;
+    assert_eq!(world.state(&waiting).await, "cancelled");
+    let there = contact_of(world, after).await.contact;
+    assert!(there.opted_out_at.is_some() && there.marketing_stopped_at.is_some(), "{there:?}");
+}
+
+/// The same in one batch: the message comes to whom the person is, not to somebody who is nobody any more.
+async fn a_message_and_the_news_of_its_number_in_one_batch_are_one_person(world: &World) {
+    let store = &world.store;
+    let before = world.say("735-1", "735", "hello").await;
+    world.answer(before, &[]).await;
+    let id = ContactId(contact_of(world, before).await.contact.id);
+    store.block_contact(id, "spam", &Actor::Platform).await.unwrap().unwrap();
+    let address = |value: &str| Address { kind: AddressKind::Phone, value: value.into() };
+    let moved = NewInbound {
+        state: micai::domain::inbound::InboundState::Noted,
+        identity_change: Some(IdentityChange { previous: vec![address("735")], current: vec![address("736")] }),
+        ..message("736-2", "736", "moved", world.clock.now())
+    };
+    let hello = message("736-1", "736", "hello", world.clock.now());
+    let (new, wake) = world.ingest(vec![hello, moved], Vec::new()).await;
+    assert_eq!((new, wake.len()), (2, 0), "they are blocked");
+    assert!(store.claim(before, LEASE_SECONDS).await.unwrap().is_none(), "nothing waits");
+}
+
 async fn what_was_held_is_cancelled_by_a_stop(world: &World) {
     let conversation = world.say("h-1", "720", "hello").await;
     world.answer(conversation, &["held"]).await;
@@ -232,6 +275,8 @@ async fn story(world: &World) {
     whatsapps_refusals_are_noted_once_and_never_against_later_news(world).await;
     a_block_takes_what_waits_and_follows_the_person(world).await;
     two_contacts_that_are_one_person_keep_the_stricter_wish(world).await;
+    a_new_number_inherits_what_the_old_one_did_not_want(world).await;
+    a_message_and_the_news_of_its_number_in_one_batch_are_one_person(world).await;
     what_was_held_is_cancelled_by_a_stop(world).await;
 }
 
