@@ -1,12 +1,13 @@
 //! Money is put aside before a send goes out: under the locks of the budgets that it counts against, so that any number of
 //! processes cannot overspend together.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::Store;
 use super::alerts;
@@ -42,7 +43,8 @@ impl Verb<Reserve, Reservation> for ReserveVerb {
 
 impl Store {
     /// Puts aside what a send may cost, in every budget that it counts against, or in none. A repeated attempt finds what
-    /// the first one put aside. What does not fit is written down as waiting for its budget: the caller holds it.
+    /// the first one put aside; where that no longer suffices, since it is to go out as something dearer, in another period or
+    /// against another budget, it is given back and decided anew. What does not fit is written down as waiting for its budget: the caller holds it.
     pub async fn reserve_spend(&self, request: SpendRequest) -> Result<Reservation, StoreError> {
         self.lanes.reserve.submit(Reserve { request, now: self.clock.now() }).await
     }
@@ -78,9 +80,20 @@ row! {
     }
 }
 
+/// What is put aside already.
+struct PutAside {
+    key: Key,
+    amount: i64,
+}
+
+row! {
+    struct PutAsideRow { outbound_id: Uuid, budget_id: String, subject: String, starts_at: Ts, amount: i64 }
+}
+
 /// What a batch has decided.
 #[derive(Default)]
 struct Decided<'a> {
+    given_back: Vec<(&'a SpendRequest, PutAside)>,
     reservations: Vec<(&'a SpendRequest, Key, i64)>,
     holds: Vec<(&'a SpendRequest, &'a BudgetClaim)>,
     alerts: Vec<NewAlert>,
@@ -89,17 +102,25 @@ struct Decided<'a> {
 async fn reserve(tx: &mut Tx, ids: &Ids, items: &[Reserve]) -> Result<Vec<Reservation>, StoreError> {
     tx.together().await?;
     let keys: BTreeMap<Key, Timestamp> = items.iter().flat_map(|item| keys_of(&item.request)).collect();
-    let mut done = open(tx, items, &keys).await?;
-    let mut counters = lock(tx, keys.keys()).await?;
+    let mut put_aside = open(tx, items, &keys).await?;
+    let old_keys = put_aside.values().flatten().map(|one| &one.key);
+    let mut counters = lock(tx, keys.keys().chain(old_keys)).await?;
     let mut decided = Decided::default();
-    let mut outcomes = Vec::new();
+    let (mut seen, mut outcomes) = (HashSet::new(), Vec::new());
     for item in items {
-        // What is put aside already, and an item that stands in the batch twice.
-        if done.insert(item.request.outbound_id) {
-            outcomes.push(decide(&item.request, &mut counters, &mut decided));
-        } else {
+        let before = put_aside.remove(&item.request.outbound_id).unwrap_or_default();
+        // The same item may stand in the batch twice.
+        if !seen.insert(item.request.outbound_id) || suffices(&before, &item.request) {
             outcomes.push(Reservation::Reserved);
+            continue;
         }
+        for one in before {
+            if let Some(counter) = counters.get_mut(&one.key) {
+                counter.settle(one.amount, 0);
+            }
+            decided.given_back.push((&item.request, one));
+        }
+        outcomes.push(decide(&item.request, &mut counters, &mut decided));
     }
     let now = items.iter().map(|item| item.now).max().unwrap_or_default();
     write(tx, &counters, &decided, now).await?;
@@ -107,6 +128,14 @@ async fn reserve(tx: &mut Tx, ids: &Ids, items: &[Reserve]) -> Result<Vec<Reserv
         alerts::raise(tx, ids, &decided.alerts, now).await?;
     }
     Ok(outcomes)
+}
+
+/// Whether what is put aside covers what a send may cost now. A free message of the month is paid for by its place in that count.
+fn suffices(before: &[PutAside], request: &SpendRequest) -> bool {
+    let is_free = request.allowance.is_some() && before.iter().any(|one| one.key.0 == ALLOWANCE);
+    let micros = if is_free { 0 } else { request.micros };
+    let covers = |claim: &BudgetClaim| before.iter().any(|one| one.key == key_of(claim) && one.amount >= micros);
+    request.claims.iter().all(covers)
 }
 
 /// All that a send is counted by, with the end of its period.
@@ -119,12 +148,12 @@ fn keys_of(request: &SpendRequest) -> impl Iterator<Item = (Key, Timestamp)> + '
     claims.chain(free)
 }
 
-/// Makes the counters that are not there yet. Gives the sends that have their money already.
+/// Makes the counters that are not there yet. Gives what is put aside for these sends already.
 async fn open(
     tx: &mut Tx,
     items: &[Reserve],
     keys: &BTreeMap<Key, Timestamp>,
-) -> Result<HashSet<OutboundId>, StoreError> {
+) -> Result<HashMap<OutboundId, Vec<PutAside>>, StoreError> {
     let mut wanted = Rows::new("wanted", &[("conversation_id", Kind::Id), ("outbound_id", Kind::Id)]);
     for item in items {
         wanted.push([item.request.conversation_id.0.into(), item.request.outbound_id.0.into()]);
@@ -134,13 +163,7 @@ async fn open(
         rows.push([budget_id.into(), subject.into(), (*starts_at).into(), (*ends_at).into()]);
     }
     let mut script = Script::default();
-    let wanted = script.batch(wanted);
     let counters = script.batch(rows);
-    let reserved = script.ask(
-        &[wanted],
-        "SELECT r.outbound_id AS id FROM wanted w CROSS JOIN spend_reservations r
-         WHERE r.conversation_id = w.conversation_id AND r.outbound_id = w.outbound_id",
-    );
     script.step(
         &[counters],
         "INSERT INTO budget_periods (budget_id, subject, starts_at, ends_at, reserved, spent)
@@ -148,7 +171,21 @@ async fn open(
          ORDER BY budget_id, subject, starts_at
          ON CONFLICT (budget_id, subject, starts_at) DO NOTHING",
     );
-    Ok(script.run(tx).await?.of(reserved).into_iter().map(OutboundId).collect())
+    script.run(tx).await?;
+    let rows: Vec<PutAsideRow> = wanted
+        .fetch(
+            tx,
+            "SELECT r.outbound_id, r.budget_id, r.subject, r.starts_at, r.amount
+             FROM wanted w CROSS JOIN spend_reservations r
+             WHERE r.conversation_id = w.conversation_id AND r.outbound_id = w.outbound_id",
+        )
+        .await?;
+    let mut put_aside: HashMap<_, Vec<_>> = HashMap::new();
+    for row in rows {
+        let one = PutAside { key: (row.budget_id, row.subject, row.starts_at.0), amount: row.amount };
+        put_aside.entry(OutboundId(row.outbound_id)).or_default().push(one);
+    }
+    Ok(put_aside)
 }
 
 const COUNTER_COLUMNS: &[(&str, Kind)] =
@@ -300,6 +337,10 @@ async fn write(
     decided: &Decided<'_>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    if !decided.given_back.is_empty() {
+        // By itself: within one statement the new rows would meet the old ones.
+        give_back(tx, &decided.given_back).await?;
+    }
     let mut script = Script::default();
     write_counters(&mut script, counters, now);
     let mut rows = Rows::new("reservations", RESERVATION_COLUMNS);
@@ -336,6 +377,25 @@ async fn write(
         "INSERT INTO budget_holds (budget_id, subject, outbound_id, conversation_id, micros, currency)
          SELECT budget_id, subject, outbound_id, conversation_id, micros, currency FROM holds WHERE true
          ON CONFLICT (budget_id, subject, outbound_id) DO NOTHING",
+    );
+    script.run(tx).await.map(drop)
+}
+
+/// Only what was seen: if another process decided the same send meanwhile, the new rows meet its own, and this one asks again.
+async fn give_back(tx: &mut Tx, given_back: &[(&SpendRequest, PutAside)]) -> Result<(), StoreError> {
+    let mut script = Script::default();
+    const COLUMNS: &[(&str, Kind)] =
+        &[("conversation_id", Kind::Id), ("outbound_id", Kind::Id), ("budget_id", Kind::Text), ("amount", Kind::Whole)];
+    let mut rows = Rows::new("given_back", COLUMNS);
+    for (request, one) in given_back {
+        let (conversation_id, outbound_id) = (request.conversation_id.0, request.outbound_id.0);
+        rows.push([conversation_id.into(), outbound_id.into(), (&one.key.0).into(), one.amount.into()]);
+    }
+    let rows = script.batch(rows);
+    script.step(
+        &[rows],
+        "DELETE FROM spend_reservations WHERE (conversation_id, outbound_id, budget_id, amount) IN
+             (SELECT conversation_id, outbound_id, budget_id, amount FROM given_back)",
     );
     script.run(tx).await.map(drop)
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -50,25 +50,35 @@ async fn sweep(
     sends_rest: bool,
 ) -> Result<(), StoreError> {
     let before = clock.now() - SignedDuration::from_secs(grace_seconds);
+    announce_turns(store, queue, before).await?;
+    if !sends_rest {
+        announce_sends(store, queue, before).await?;
+    }
+    forget::sweep(store, queue).await
+}
+
+async fn announce_turns(store: &Store, queue: &dyn WakeQueue, before: Timestamp) -> Result<(), StoreError> {
     let mut after = ConversationId(Uuid::nil());
     loop {
         let page = store.forgotten_turns(before, after, PAGE_ROWS_MAX).await?;
         queue.announce(Topic::Turn, &page);
         match last_of_full(&page) {
             Some(last) => after = last,
-            None => break,
+            None => return Ok(()),
         }
     }
+}
+
+async fn announce_sends(store: &Store, queue: &dyn WakeQueue, before: Timestamp) -> Result<(), StoreError> {
     let mut after = ConversationId(Uuid::nil());
-    while !sends_rest {
+    loop {
         let page = store.forgotten_sends(before, after, PAGE_ROWS_MAX).await?;
         queue.announce(Topic::Send, &page);
         match last_of_full(&page) {
             Some(last) => after = last,
-            None => break,
+            None => return Ok(()),
         }
     }
-    forget::sweep(store, queue).await
 }
 
 /// Where the next page begins, if there may be one.

@@ -345,6 +345,33 @@ async fn the_free_messages_of_the_month_are_counted_together(world: &World) {
     look(store).await;
 }
 
+/// Plain words cost nothing; the template that takes their place does, in the budget of the day on which it goes out.
+async fn what_goes_out_as_something_dearer_is_asked_for_again(world: &World) {
+    let store = &world.store;
+    let day = budget("day", MICROS);
+    store.save_budget(&day, &actor()).await.unwrap();
+    let sends = due(world, "4", 2).await;
+    let ask = |candidate: &SendCandidate, micros: i64| {
+        let request = SpendRequest { micros, ..request(candidate, &[&day], world.clock.now()) };
+        async move { store.reserve_spend(request).await.unwrap() }
+    };
+    for send in &sends {
+        assert_eq!(ask(send, 0).await, Reservation::Reserved);
+    }
+    assert_eq!(used(store, "day").await.0, 0);
+    for _ in 0..2 {
+        assert_eq!(ask(&sends[0], MICROS).await, Reservation::Reserved);
+        assert_eq!(used(store, "day").await.0, MICROS, "in place of nothing, and once");
+    }
+    assert!(exceeded(&ask(&sends[1], MICROS).await).is_some(), "it does not ride on what was free");
+    world.clock.advance(SignedDuration::from_hours(24));
+    assert_eq!(ask(&sends[0], MICROS).await, Reservation::Reserved);
+    assert_eq!(used(store, "day").await.0, MICROS, "of this day");
+    assert!(exceeded(&ask(&sends[1], MICROS).await).is_some());
+    store.delete_budget("day", &actor()).await.unwrap();
+    look(store).await;
+}
+
 async fn story(location: Location) {
     let world = world(location.clone()).await;
     a_message_is_settled_once_however_its_statuses_come(&world).await;
@@ -354,6 +381,7 @@ async fn story(location: Location) {
     what_is_held_goes_out_when_the_budget_is_raised_or_begins_anew(&world).await;
     all_budgets_or_none_and_no_other_currency(&world).await;
     the_free_messages_of_the_month_are_counted_together(&world).await;
+    what_goes_out_as_something_dearer_is_asked_for_again(&world).await;
     other.close().await;
     world.store.close().await;
 }
