@@ -86,35 +86,12 @@ start_redis() {
   }
   port=$(free_port)
   start redis "$server" --bind 127.0.0.1 --port "$port" --save "" --appendonly no --dir "$work"
-  redis_pid=$started
   for _ in $(seq 100); do
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
     sleep 0.1
   done
   redis_url="redis://127.0.0.1:$port/0"
   redis_version=$("$server" --version | sed 's/ sha=.*//')
-}
-
-# A version of micai that has its queue in the process only says so at its start.
-try_redis() {
-  [ -n "$redis_url" ] || return 0
-  fresh_database postgres
-  MICAI_REDIS_URL="$redis_url" MICAI_BIND="127.0.0.1:$api_port" start micai-trial "$micai" api
-  for _ in $(seq 300); do
-    if curl --silent --fail --max-time 5 --output /dev/null "http://127.0.0.1:$api_port/health/ready"; then
-      end "$started"
-      drop_database postgres
-      return
-    fi
-    is_running "$started" || break
-    sleep 0.1
-  done
-  grep -q "only has the queue in process" "$work/micai-trial.log" ||
-    fail "micai api does not start with Redis: $(tail -n 3 "$work/micai-trial.log")"
-  say "this micai cannot use Redis yet: one process does everything"
-  end "$redis_pid"
-  drop_database postgres
-  redis_url="" redis_version="not used: this version has its queue in the process"
 }
 
 # fresh_database BACKEND: an empty one, known to the platform from now on.

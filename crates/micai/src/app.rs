@@ -4,8 +4,6 @@ mod notices;
 mod tools;
 mod words;
 
-use std::fs::File;
-use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::agent::tools::Tools;
 use crate::agent::triggers::Gate;
 use crate::clock::SharedClock;
-use crate::config::{Config, DatabaseUrl};
+use crate::config::{Config, DatabaseUrl, bounded_file};
 use crate::cost::{PRICES_FILE_BYTES_MAX, PriceTable};
 use crate::domain::conversation::HandoverRules;
 use crate::domain::fate::UnknownRules;
@@ -63,7 +61,7 @@ pub struct Roles {
     pub api: bool,
     /// Takes turns and sends.
     pub worker: bool,
-    /// Does what time asks for: attends to schedules, settles unknown sends.
+    /// Does what time asks for: schedules, unknown and held sends, pauses, budgets, the list of templates, notices.
     pub scheduler: bool,
     /// No other process does the same on a SQLite file (a lock sees to it): whatever was under way at the start belonged to
     /// a process that is gone. A server's database is never taken to be ours alone.
@@ -399,19 +397,9 @@ fn open_api(config: &Config) -> anyhow::Result<CloudApi> {
 /// The price table that the settings name, else the one that is compiled in.
 fn open_prices(config: &Config) -> anyhow::Result<PriceTable> {
     let Some(path) = &config.prices_file else { return Ok(PriceTable::compiled_in()?) };
-    let shown = path.display();
-    let file = File::open(path)
-        .with_context(|| format!("MICAI_PRICES_FILE names {shown}, which cannot be read: make it, or mend the path"))?;
-    let mut text = String::new();
-    // One byte more than allowed, which tells that there is more.
-    file.take(PRICES_FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)
-        .with_context(|| format!("MICAI_PRICES_FILE names {shown}, which cannot be read as UTF-8 text"))?;
-    anyhow::ensure!(
-        u64::try_from(text.len()).unwrap_or(u64::MAX) <= PRICES_FILE_BYTES_MAX,
-        "MICAI_PRICES_FILE names {shown}, which is over {PRICES_FILE_BYTES_MAX} bytes: that is no rate card"
-    );
-    Ok(PriceTable::parse(&text, &shown.to_string())?)
+    let text = bounded_file(path, PRICES_FILE_BYTES_MAX, "rate card")
+        .map_err(|problem| anyhow::anyhow!("MICAI_PRICES_FILE {problem}"))?;
+    Ok(PriceTable::parse(&text, &path.display().to_string())?)
 }
 
 /// The queue and what else processes share: through Redis when the settings name one, else in this process.

@@ -39,7 +39,11 @@ pub enum Command {
     Api,
     /// Run turns and sending only.
     Worker,
-    /// Run only what time asks for: reminders that are due, sends whose fate is unknown, budgets, the list of templates.
+    /// Run only what time asks for. At least one is needed beside `api` and `worker`.
+    ///
+    /// It fires schedules and reminders, settles sends whose fate is unknown, settles and releases budgets, ends pauses whose
+    /// time is over, gives up on sends that were held too long, fetches the list of templates, and tells your own system of
+    /// hand-overs and alerts.
     Scheduler,
     /// Bring the database schema up to date, or show how far it is.
     Migrate(MigrateArgs),
@@ -112,8 +116,13 @@ pub struct DevArgs {
     pub simulator_bind: std::net::SocketAddr,
 }
 
+/// The platform is told of it before anybody listens there, so the system cannot choose the port.
 fn address(text: &str) -> Result<std::net::SocketAddr, String> {
-    text.parse().map_err(|_| "it must be an IP address and a port, such as 127.0.0.1:8002".to_owned())
+    match text.parse::<std::net::SocketAddr>() {
+        Ok(address) if address.port() != 0 => Ok(address),
+        Ok(_) => Err("port 0 names no port: choose one, such as 127.0.0.1:8002".to_owned()),
+        Err(_) => Err("it must be an IP address and a port, such as 127.0.0.1:8002".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -121,9 +130,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_is_none_is_refused_with_an_example() {
-        let parsed = Cli::try_parse_from(["micai", "dev", "--simulator-bind", "localhost"]);
-        let told = parsed.err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(told.contains("it must be an IP address and a port, such as 127.0.0.1:8002"), "{told}");
+    fn an_address_that_cannot_serve_is_refused_with_an_example() {
+        for (bind, expected) in [
+            ("localhost", "it must be an IP address and a port, such as 127.0.0.1:8002"),
+            ("127.0.0.1:0", "port 0 names no port: choose one, such as 127.0.0.1:8002"),
+        ] {
+            let parsed = Cli::try_parse_from(["micai", "dev", "--simulator-bind", bind]);
+            let told = parsed.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(told.contains(expected), "{told}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+pub(crate) use files::bounded_file;
 use reader::Reader;
 use shown::Entry;
 
@@ -119,7 +120,8 @@ pub struct SteeringConfig {
     pub consent_words_file: Option<PathBuf>,
     pub control_words_file: Option<PathBuf>,
     pub handover_hours: u32,
-    pub operator_webhook_url: Option<Url>,
+    /// Secret, since what stands behind its host may be a key.
+    pub operator_webhook_url: Option<SecretString>,
     pub operator_webhook_secret: Option<SecretString>,
 }
 
@@ -160,19 +162,6 @@ pub enum DatabaseUrl {
 pub struct ConfigErrors {
     /// One finding each, with the name of the setting and what to do.
     pub sentences: Vec<String>,
-}
-
-/// One key of `config.default.toml`, for reference pages.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyReference {
-    /// The key, as in the file.
-    pub key: String,
-    /// The environment variable.
-    pub variable: String,
-    /// The default as it stands in the file.
-    pub default: String,
-    /// The comment above the key, on one line.
-    pub doc: String,
 }
 
 impl Config {
@@ -382,12 +371,6 @@ impl Config {
         }
         text
     }
-
-    /// Every key with its variable, default and meaning, in the order of `config.default.toml`.
-    #[must_use]
-    pub fn reference() -> Vec<KeyReference> {
-        shown::reference()
-    }
 }
 
 impl SteeringConfig {
@@ -396,7 +379,7 @@ impl SteeringConfig {
             consent_words_file: from.open_key("consent_words_file", parse::optional_path)?,
             control_words_file: from.open_key("control_words_file", parse::optional_path)?,
             handover_hours: from.open_key("handover_hours", parse::whole(1..=720, "hours"))?,
-            operator_webhook_url: from.open_key("operator_webhook_url", parse::optional_web_address)?,
+            operator_webhook_url: from.host_key("operator_webhook_url", parse::optional_web_address)?,
             operator_webhook_secret: from.secret_key("operator_webhook_secret", parse::optional_secret)?,
         })
     }

@@ -49,7 +49,7 @@ pub async fn run(args: &DevArgs, config: &Config) -> anyhow::Result<()> {
         ..SimulatorConfig::default()
     })
     .await
-    .context("the simulated WhatsApp could not be started")?;
+    .context("the simulated WhatsApp could not be started (--simulator-bind says where it listens)")?;
     let chat = simulator.url();
     crate::run::run(config, Roles::SERVE, async |app| {
         sample_agent(app).await?;

@@ -164,7 +164,7 @@ impl fmt::Debug for SimulatorConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address cannot be listened on: choose another port.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("{address} cannot be listened on: free it, or choose another address or port")]
     Bind {
         /// What was asked for.
         address: SocketAddr,

@@ -1,7 +1,7 @@
 //! Scripted conversations from TOML files, played against a running platform and reported step by step.
 //!
 //! ```toml
-//! name = "The weather, by keyword"
+//! name = "The weather of a place"
 //!
 //! [[phones]]
 //! name = "Ana"
@@ -9,10 +9,10 @@
 //!
 //! [[steps]]
 //! phone = "Ana"             # may be left out where there is one phone
-//! say = "michael: weather please"
+//! say = "michael: weather in Lisbon"
 //!
 //! [[steps]]
-//! expect_reply = { contains = "weather", within = "5s" }
+//! expect_reply = { contains = "Lisbon", within = "5s" }
 //! ```
 //!
 //! A step has exactly one of `say`, `tap` (title or id of a button or row), `send` (any message of the control API,

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::CompiledAgent;
 use super::tools::{Desk, ToolError, reminders, weather};
 use super::triggers::{Gate, Match, MatchedOn, normalise};
+use crate::domain::agent::AgentSettings;
 use crate::domain::inbound::{MessageNature, PendingMessage};
 use crate::domain::outbound::{MessageBody, cut, length};
 use crate::domain::question::{OpenQuestion, Question};
@@ -13,7 +14,7 @@ use crate::domain::rule::{REPLY_CHARACTERS_MAX, RuleAction};
 use crate::domain::tool::ToolName;
 use crate::domain::turn::{Decision, Effect};
 
-/// The platform's words when no rule matches; `{text}` stands for what was written.
+/// The platform's words when no rule matches, for an agent that does both; `{text}` stands for what was written.
 pub const FALLBACK_REPLY: &str = "I heard: {text}. I can help with weather or reminders.";
 
 /// A message as an agent hears it.
@@ -200,6 +201,16 @@ fn operators_words(on: &MatchedOn) -> String {
 
 /// The words for what no rule matches, with the text as it was written. A long text is cut, not the sentence around it.
 fn fallback_reply(agent: &CompiledAgent, text: &str) -> String {
-    let template = agent.settings.fallback_reply.as_deref().unwrap_or(FALLBACK_REPLY);
+    let template = agent.settings.fallback_reply.as_deref().unwrap_or_else(|| platforms_words(&agent.settings));
     template.replace("{text}", &cut(text, REPLY_CHARACTERS_MAX.saturating_sub(length(template))))
+}
+
+/// The platform's words for what no rule matches. They offer only what the agent may do: it would refuse the rest.
+fn platforms_words(settings: &AgentSettings) -> &'static str {
+    match (settings.may_use(ToolName::GetWeather), settings.may_use(ToolName::SetReminder)) {
+        (true, true) => FALLBACK_REPLY,
+        (true, false) => "I heard: {text}. I can help with the weather.",
+        (false, true) => "I heard: {text}. I can help with reminders.",
+        (false, false) => "I heard: {text}. I have no answer to that.",
+    }
 }

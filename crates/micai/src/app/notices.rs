@@ -2,6 +2,8 @@
 
 use anyhow::Context as _;
 use rand::rngs::StdRng;
+use secrecy::ExposeSecret as _;
+use url::Url;
 
 use super::{App, seconds};
 use crate::clock::SharedClock;
@@ -16,7 +18,9 @@ impl App {
         else {
             return Ok(());
         };
-        let webhook = OperatorWebhook::new(url.clone(), secret.clone(), &config.tools.outbound_private_hosts).context(
+        // The parser's own error may repeat the address with a key in it.
+        let url = Url::parse(url.expose_secret()).ok().context("MICAI_OPERATOR_WEBHOOK_URL is no address")?;
+        let webhook = OperatorWebhook::new(url, secret.clone(), &config.tools.outbound_private_hosts).context(
             "MICAI_OPERATOR_WEBHOOK_URL cannot be used (MICAI_OUTBOUND_PRIVATE_HOSTS is where hosts are named as private)",
         )?;
         let interval_seconds = seconds(config.sweep_interval_seconds);

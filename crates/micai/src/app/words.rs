@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use crate::agent::consent::{CONSENT_WORDS_FILE_BYTES_MAX, ConsentWords};
 use crate::agent::control::{CONTROL_WORDS_FILE_BYTES_MAX, ControlWords};
-use crate::config::Config;
+use crate::config::{Config, bounded_file};
 
 /// Consent words and control words.
 ///
@@ -47,9 +47,8 @@ fn control_words(file: Option<&Path>, consent: &ConsentWords) -> anyhow::Result<
 
 /// The text of a file of words, with how to name it in a complaint.
 fn words_file(variable: &str, file: &Path, bytes_max: usize) -> anyhow::Result<(String, String)> {
-    let named = format!("{variable} names {}", file.display());
-    let size = std::fs::metadata(file).with_context(|| format!("{named}, which cannot be read"))?.len();
-    anyhow::ensure!(size <= u64::try_from(bytes_max).unwrap_or(u64::MAX), "{named}, which is over {bytes_max} bytes");
-    let text = std::fs::read_to_string(file).with_context(|| format!("{named}, which cannot be read"))?;
-    Ok((named, text))
+    let bytes_max = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    let text =
+        bounded_file(file, bytes_max, "file of words").map_err(|problem| anyhow::anyhow!("{variable} {problem}"))?;
+    Ok((format!("{variable} names {}", file.display()), text))
 }

@@ -163,10 +163,7 @@ async fn act(args: &DlqArgs, config: &Config, store: &Store) -> anyhow::Result<S
             shown(args.json, &repaired.report.conclude(REPEAT), |report| report_text(report, "replayed"))
         }
         DlqAction::Discard { which, reason } => {
-            let characters = reason.chars().count();
-            if reason.trim().is_empty() || characters > ACTION_REASON_CHARACTERS_MAX || reason.contains('\0') {
-                bail!("--reason must have 1 to {ACTION_REASON_CHARACTERS_MAX} characters; it has {characters}");
-            }
+            check_reason(reason)?;
             let repaired = store.discard_letters(&chosen(which)?, reason.trim(), &actor(), !which.yes).await?;
             shown(args.json, &repaired.report.conclude(REPEAT), |report| report_text(report, "put away"))
         }
@@ -174,6 +171,18 @@ async fn act(args: &DlqArgs, config: &Config, store: &Store) -> anyhow::Result<S
 }
 
 const REPEAT: &str = "Give --yes to do it.";
+
+/// As over HTTP. An argument holds no U+0000: the system ends it there.
+fn check_reason(reason: &str) -> anyhow::Result<()> {
+    let characters = reason.chars().count();
+    if reason.trim().is_empty() {
+        bail!("--reason is blank: say why, for whoever reads this later");
+    }
+    if characters > ACTION_REASON_CHARACTERS_MAX {
+        bail!("--reason has {characters} characters: shorten it to {ACTION_REASON_CHARACTERS_MAX}");
+    }
+    Ok(())
+}
 
 /// A letter with its whole story.
 #[derive(Serialize)]

@@ -1,6 +1,8 @@
-//! Settings files and secret files, read and nothing more.
+//! Settings files, secret files and files that settings name, read and nothing more.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 const SECRET_FILE_BYTES_MAX: u64 = 65_536;
@@ -57,22 +59,32 @@ pub(super) fn secret_file(path: &Path) -> Result<String, String> {
     if path.as_os_str().is_empty() {
         return Err("is empty: name a file, or remove it".to_owned());
     }
-    let shown = path.display();
-    let size = match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => return Err(format!("names {shown}, a folder: name a file")),
-        Ok(metadata) => metadata.len(),
-        Err(error) => {
-            return Err(format!("names {shown}, which cannot be read ({error}): make it, or mend the path"));
-        }
-    };
-    if size > SECRET_FILE_BYTES_MAX {
-        return Err(format!("names {shown}, which is over {SECRET_FILE_BYTES_MAX} bytes: that is no secret"));
-    }
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("names {shown}, which cannot be read ({error}): mend its permissions or content"))?;
+    let text = bounded_file(path, SECRET_FILE_BYTES_MAX, "secret")?;
     let text = text.strip_suffix('\n').map_or(text.as_str(), |rest| rest.strip_suffix('\r').unwrap_or(rest));
     if text.is_empty() {
-        return Err(format!("names {shown}, which is empty: write the secret into it"));
+        return Err(format!("names {}, which is empty: write the secret into it", path.display()));
     }
     Ok(text.to_owned())
+}
+
+/// The text of a file that a setting names, within a bound; or the rest of the sentence "X …", with what to do. `kind` is what
+/// the file should hold.
+pub(crate) fn bounded_file(path: &Path, bytes_max: u64, kind: &str) -> Result<String, String> {
+    let shown = path.display();
+    let unreadable = |error: std::io::Error| {
+        format!("names {shown}, which cannot be read ({error}): make it, or mend the path or its permissions")
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        return Err(format!("names {shown}, a folder: name a file"));
+    }
+    let mut bytes = Vec::new();
+    // One byte more than allowed, which tells that there is more.
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
+        return Err(format!("names {shown}, which is over {bytes_max} bytes: that is no {kind}; name another file"));
+    }
+    String::from_utf8(bytes).map_err(|_| {
+        format!("names {shown}, which cannot be read as UTF-8 text: save it as such, or name another file")
+    })
 }

@@ -139,8 +139,8 @@ pub(super) fn hosts(text: &str) -> Parsed<Vec<String>> {
     }
 }
 
-/// Where something is posted to; empty means "nowhere". A password in it would be printed.
-pub(super) fn optional_web_address(text: &str) -> Parsed<Option<Url>> {
+/// Where something is posted to; empty means "nowhere". What stands behind the host may be a key.
+pub(super) fn optional_web_address(text: &str) -> Parsed<Option<SecretString>> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -150,7 +150,7 @@ pub(super) fn optional_web_address(text: &str) -> Parsed<Option<Url>> {
     let url = Url::parse(text).map_err(|_| wrong())?;
     let is_plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     match matches!(url.scheme(), "http" | "https") && is_plain && url.host_str().is_some() {
-        true => Ok(Some(url)),
+        true => Ok(Some(SecretString::from(text))),
         false => Err(wrong()),
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::ConfigErrors;
 use super::files::{flat_table, secret_file};
 use super::parse::Parsed;
-use super::shown::{Entry, Shown, Source, masked, variable_of};
+use super::shown::{Entry, Shown, Source, host_only, masked, variable_of};
 
 pub(super) const DEFAULTS: &str = include_str!("../../config.default.toml");
 pub(super) const VARIABLE_PREFIX: &str = "MICAI_";
@@ -47,6 +47,8 @@ enum Secrecy {
     Open,
     /// All but its password.
     Address,
+    /// Scheme and host only.
+    Host,
     Secret,
 }
 
@@ -111,6 +113,15 @@ impl Reader {
         self.key(key, Secrecy::Address, &parse)
     }
 
+    /// The value of a setting of which only scheme and host may be printed, and that may stand in a file of its own.
+    pub(super) fn host_key<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Parsed<T>,
+    ) -> Result<T, ConfigErrors> {
+        self.key(key, Secrecy::Host, &parse)
+    }
+
     /// A bad value is noted and replaced by the default; an error is only a default that does not fit itself.
     fn key<T>(
         &mut self,
@@ -132,7 +143,7 @@ impl Reader {
             Err(must) => {
                 let is = match secrecy {
                     Secrecy::Open => format!("is {}", clipped(&raw.text)),
-                    Secrecy::Address | Secrecy::Secret => "does not fit".to_owned(),
+                    Secrecy::Address | Secrecy::Host | Secrecy::Secret => "does not fit".to_owned(),
                 };
                 self.note(format!("{} {is}: {must}.", self.named(key)));
                 parse(&default).map_err(|_| self.errors())
@@ -141,6 +152,7 @@ impl Reader {
         let shown = match secrecy {
             Secrecy::Open => Shown::Open(raw.text),
             Secrecy::Address => masked(&raw.text).map_or(Shown::Open(raw.text), Shown::Masked),
+            Secrecy::Host => host_only(&raw.text).map_or(Shown::Open(raw.text), Shown::Masked),
             Secrecy::Secret => Shown::Secret { set: !raw.text.is_empty() },
         };
         self.entries.push(Entry { key, shown, source: raw.source });

@@ -1,12 +1,14 @@
-//! What `micai config` and reference pages show of a setting.
+//! What `micai config` shows of a setting.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use url::Url;
 
-use super::KeyReference;
-use super::reader::{DEFAULTS, VARIABLE_PREFIX};
+use super::reader::VARIABLE_PREFIX;
+
+/// In place of what is not shown.
+const STARS: &str = "***";
 
 /// One line of `micai config`.
 #[derive(Debug, Clone)]
@@ -57,7 +59,6 @@ impl fmt::Display for Source {
 
 /// The address with three stars for each password in it; nothing when there is none to hide.
 pub(super) fn masked(address: &str) -> Option<String> {
-    const STARS: &str = "***";
     let mut url = match Url::parse(address) {
         Ok(url) => url,
         Err(_) if address.is_empty() => return None,
@@ -84,26 +85,19 @@ pub(super) fn masked(address: &str) -> Option<String> {
     Some(url.to_string())
 }
 
-/// Every key of the defaults file with the comment above it.
-pub(super) fn reference() -> Vec<KeyReference> {
-    let mut keys = Vec::new();
-    let mut comment: Vec<&str> = Vec::new();
-    for line in DEFAULTS.lines() {
-        if let Some(words) = line.strip_prefix('#') {
-            comment.push(words.trim());
-        } else if let Some((key, default)) = line.split_once(" = ") {
-            keys.push(KeyReference {
-                key: key.to_owned(),
-                variable: variable_of(key),
-                default: default.trim_matches('"').to_owned(),
-                doc: comment.join(" "),
-            });
-            comment.clear();
-        } else {
-            comment.clear();
-        }
+/// Scheme and host of an address, with three stars for whatever stands behind them; nothing when there is nothing to hide.
+pub(super) fn host_only(address: &str) -> Option<String> {
+    let url = match Url::parse(address) {
+        Ok(url) => url,
+        Err(_) if address.is_empty() => return None,
+        Err(_) => return Some(STARS.to_owned()),
+    };
+    let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let origin = url.origin().ascii_serialization();
+    match is_bare && url.username().is_empty() && url.password().is_none() {
+        true => None,
+        false => Some(format!("{origin}/{STARS}")),
     }
-    keys
 }
 
 /// The environment variable of a key.

@@ -60,7 +60,7 @@ const TURN_ERROR_CHARACTERS_MAX: usize = 1_000;
 /// Why a turn failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnError {
-    /// A stable word: `unreadable`, `turn_refused`, `turn_panicked`, `agent_unreadable` or `turn_failed`.
+    /// A stable word: `unreadable`, `turn_refused`, `turn_panicked`, `agent_unreadable`, `reminders_unreadable` or `turn_failed`.
     pub reason: String,
     /// What happened.
     pub detail: String,

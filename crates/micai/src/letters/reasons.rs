@@ -81,6 +81,8 @@ static REASONS: &[ReasonFact] = &[
             "Run the newest version that wrote to this database, or mend the row, then replay it."),
     came_in("agent_unreadable", "The agent that should answer has a rule that this version cannot read.",
             "Save the rule that `detail` names again, then replay the whole group."),
+    came_in("reminders_unreadable", "The person has a reminder that this version cannot read; `detail` says what.",
+            "Run the newest version that wrote to this database, or mend the row, then replay it."),
 ];
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Shared commits: whoever writes on a hot path hands its item to a lane, and a train commits all that has gathered in all
-//! lanes while the previous commit was in flight. No timer: an idle system answers at once, a loaded one shares each
-//! flush. One train for all verbs, since what costs is the flush, and SQLite has one writer anyway.
+//! Shared commits: whoever writes on a hot path hands its item to a lane, and a train commits all that has gathered in its
+//! lanes while the previous commit was in flight. Nothing waits for a batch to fill: an idle system answers at once, a
+//! loaded one shares each flush. How lanes are put on trains, see [`Yard`]; where others wait for webhooks, see [`Express`].
 
 mod express;
 #[cfg(test)]

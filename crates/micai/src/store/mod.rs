@@ -1,7 +1,7 @@
 //! The database: one struct, one verb a transaction. Every statement is written once and runs on SQLite and Postgres.
 //!
-//! Verbs on hot paths (ingest, claim, finish, begin, settle) go through lanes that share commits (`lane.rs`); the rest run on
-//! their own. No verb knows what calls it.
+//! Verbs on hot paths (ingest, claim, finish, next, reserve, begin, refuse, settle) go through lanes that share commits
+//! (`lane.rs`); the rest run on their own. No verb knows what calls it.
 
 mod account_news;
 mod agents;
@@ -118,7 +118,6 @@ pub struct Store {
 }
 
 struct Lanes {
-    /// Each person's webhooks take the same one.
     ingest: Lane<ingest::Webhook, IngestReceipt>,
     claim: Lane<turns::ClaimRequest, Option<Claim>>,
     finish: Lane<FinishedTurn, FinishOutcome>,

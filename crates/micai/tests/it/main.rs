@@ -25,6 +25,7 @@ mod queue;
 mod redis;
 mod reminders;
 mod roles;
+mod scenarios;
 mod scheduler;
 mod sender;
 mod shared;

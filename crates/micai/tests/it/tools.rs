@@ -240,7 +240,7 @@ async fn not_found_and_out_of_order_have_their_words() {
     );
     assert_eq!(said(&stage, &phone, "lisbon").await, LISBON_NOW, "and their answer");
     let nowhere = said(&stage, &phone, "weather in Xyzzy").await;
-    assert!(nowhere.starts_with("I cannot find a place called “xyzzy”."), "{nowhere}");
+    assert!(nowhere.starts_with("I cannot find a place called “Xyzzy”."), "{nowhere}");
     assert_eq!(said(&stage, &phone, "weather in Lisbon, Portugal").await, LISBON_NOW);
     let illinois = said(&stage, &phone, "weather in Springfield Illinois").await;
     assert_eq!(illinois, ILLINOIS, "where it lies says which one is meant");

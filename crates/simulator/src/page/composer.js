@@ -48,7 +48,7 @@ export function installComposer(deliver) {
   byId("composer-voice").addEventListener("click", startRecording);
   byId("recorder-cancel").addEventListener("click", discardRecording);
   byId("quote-cancel").addEventListener("click", () => quote(null));
-  byId("use-hint").addEventListener("click", () => write("michael: weather please"));
+  byId("use-hint").addEventListener("click", () => write("michael: weather in Lisbon"));
   installDrop();
   installPlace();
   refresh();

@@ -15,7 +15,7 @@ fn now() -> Timestamp {
 }
 
 fn agent(stale_policy: StalePolicy) -> CompiledAgent {
-    let settings = AgentSettings { stale_policy, ..AgentSettings::default() };
+    let settings = AgentSettings { stale_policy, tools: ToolName::UNLISTED.to_vec(), ..AgentSettings::default() };
     CompiledAgent::new(AgentId::default_agent(), 1, settings, &[]).unwrap()
 }
 
@@ -116,6 +116,26 @@ fn staleness_is_judged_by_policy_and_never_past_the_window() {
             Some(beginning) => assert!(said(&outcome)[0].starts_with(beginning), "{policy:?} {age_hours}"),
             None => assert_eq!(outcome.states[0].1, InboundState::Stale, "{policy:?} {age_hours}"),
         }
+    }
+}
+
+#[test]
+fn the_platforms_fallback_offers_only_what_the_agent_may_do() {
+    let ids = Ids::seeded(1);
+    let table: [(&[ToolName], Option<&str>, &str); 6] = [
+        (ToolName::ALL, None, "I heard: hm. I can help with weather or reminders."),
+        (&[ToolName::GetWeather], None, "I heard: hm. I can help with the weather."),
+        (&[ToolName::SetReminder], None, "I heard: hm. I can help with reminders."),
+        // Who can only look at reminders sets none.
+        (&[ToolName::ListReminders], None, "I heard: hm. I have no answer to that."),
+        (&[], None, "I heard: hm. I have no answer to that."),
+        (&[], Some("Ask me about {text} later."), "Ask me about hm later."),
+    ];
+    for (tools, own, expected) in table {
+        let settings =
+            AgentSettings { tools: tools.to_vec(), fallback_reply: own.map(str::to_owned), ..AgentSettings::default() };
+        let agent = CompiledAgent::new(AgentId::default_agent(), 1, settings, &[]).unwrap();
+        assert_eq!(said(&turn(&agent, &[message(&ids, "a", "hm")], false)), [expected], "{tools:?}");
     }
 }
 

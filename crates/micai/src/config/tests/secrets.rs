@@ -132,6 +132,33 @@ fn no_secret_is_shown_anywhere() {
 }
 
 #[test]
+fn what_stands_behind_the_host_of_the_operators_webhook_is_shown_nowhere() {
+    let secret = ("MICAI_OPERATOR_WEBHOOK_SECRET", "signs");
+    for (address, shown) in [
+        ("https://desk.example/hooks/hidden", "# operator_webhook_url = \"https://desk.example/***\""),
+        ("https://desk.example:8443?key=hidden", "# operator_webhook_url = \"https://desk.example:8443/***\""),
+        ("https://desk.example", "operator_webhook_url = \"https://desk.example\""),
+    ] {
+        let config = load(&[("MICAI_OPERATOR_WEBHOOK_URL", address), secret]).unwrap();
+        let rendered = config.rendered();
+        assert!(rendered.lines().any(|line| line.starts_with(shown)), "{rendered}");
+        for text in [&rendered, &format!("{config:?}"), &format!("{:#?}", config.steering)] {
+            assert!(!text.contains("hidden"), "{text}");
+        }
+        let file = file(&format!("{address}\n"));
+        let config = load(&[("MICAI_OPERATOR_WEBHOOK_URL_FILE", file.path().to_str().unwrap()), secret]).unwrap();
+        assert_eq!(config.steering.operator_webhook_url.unwrap().expose_secret(), address);
+    }
+    for bad in ["ftp://desk.example/hidden", "https://u:hidden@desk.example/", "desk.example/hidden"] {
+        let sentence = finding(&[("MICAI_OPERATOR_WEBHOOK_URL", bad), secret]);
+        assert!(
+            sentence.contains("does not fit: it must be an http or https") && !sentence.contains("hidden"),
+            "{sentence}"
+        );
+    }
+}
+
+#[test]
 #[cfg(unix)]
 fn a_value_that_is_no_text_is_refused() {
     use std::os::unix::ffi::OsStringExt;

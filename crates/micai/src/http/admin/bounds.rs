@@ -6,6 +6,7 @@ use serde::{Deserialize as _, Deserializer};
 
 use super::super::error::Problem;
 use crate::domain::agent::{AGENT_ID_CHARACTERS_MAX, AgentId};
+use crate::domain::letter::ACTION_REASON_CHARACTERS_MAX;
 
 /// The faults of one body or path.
 #[derive(Debug, Default)]
@@ -25,6 +26,14 @@ impl Faults {
         if text.contains('\0') {
             self.add(field, "holds the character U+0000, which cannot be stored; remove it");
         }
+    }
+
+    /// What a person says why they did something.
+    pub(super) fn check_reason(&mut self, reason: &str) {
+        if reason.trim().is_empty() {
+            self.add("reason", "is blank; say why, for whoever reads this later");
+        }
+        self.check_text("reason", reason, ACTION_REASON_CHARACTERS_MAX);
     }
 
     /// An id: bounded, not blank, no control characters.

@@ -18,9 +18,6 @@ use crate::domain::consent::ConsentCategory;
 use crate::ids::ContactId;
 use crate::store::{ContactDetail, ContactView};
 
-/// The most characters of a reason.
-const REASON_CHARACTERS_MAX: usize = 500;
-
 /// Which contacts, and which page of them.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -159,10 +156,7 @@ pub async fn unblock(
 
 fn checked(reason: &str) -> Result<&str, Problem> {
     let mut faults = Faults::default();
-    if reason.trim().is_empty() {
-        faults.add("reason", "is empty; say why, for whoever asks later");
-    }
-    faults.check_text("reason", reason, REASON_CHARACTERS_MAX);
+    faults.check_reason(reason);
     faults.into_result("reason_invalid")?;
     Ok(reason)
 }

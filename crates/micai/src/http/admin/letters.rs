@@ -13,9 +13,7 @@ use super::super::state::{HttpState, SharedState};
 use super::bounds::Faults;
 use super::page::{Page, PageRows, text_cursor, uuid_cursor};
 use super::template_use::{check_template_use, fitting_message};
-use crate::domain::letter::{
-    ACTION_REASON_CHARACTERS_MAX, Chosen, GroupName, LETTER_IDS_MAX, RepairReport, ReplayTerms,
-};
+use crate::domain::letter::{Chosen, GroupName, LETTER_IDS_MAX, RepairReport, ReplayTerms};
 use crate::domain::template::TemplateUse;
 use crate::letters::{ExplainedGroup, ExplainedLetter, explain_group, explain_letter};
 use crate::queue::Topic;
@@ -243,7 +241,7 @@ pub async fn discard(
 ) -> Result<Json<RepairReport>, Problem> {
     let mut faults = Faults::default();
     let chosen = check_chosen(&mut faults, body.ids, body.group.as_deref());
-    check_reason(&mut faults, &body.reason);
+    faults.check_reason(&body.reason);
     faults.into_result("discard_invalid")?;
     let repaired = state.store.discard_letters(&chosen, body.reason.trim(), &actor, body.dry_run).await?;
     Ok(Json(conclude(&state, repaired)))
@@ -279,12 +277,4 @@ fn check_template(faults: &mut Faults, template: Option<&TemplateUse>, for_all: 
         None => {}
         Some(template) => check_template_use(faults, "template", template),
     }
-}
-
-/// What a person says why they did something.
-pub(super) fn check_reason(faults: &mut Faults, reason: &str) {
-    if reason.trim().is_empty() {
-        faults.add("reason", "is empty; whoever reads this later wants to know why");
-    }
-    faults.check_text("reason", reason, ACTION_REASON_CHARACTERS_MAX);
 }

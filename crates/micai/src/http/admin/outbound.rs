@@ -13,7 +13,6 @@ use super::super::path::StrictPath;
 use super::super::state::{HttpState, SharedState};
 use super::agents::words_schema;
 use super::bounds::Faults;
-use super::letters::check_reason;
 use super::page::{Page, PageRows, uuid_cursor};
 use crate::domain::fate::{Decision, Settled, UnknownEvidence, Verdict, weigh};
 use crate::domain::outbound::SendState;
@@ -148,7 +147,7 @@ pub async fn settle(
     StrictJson(body): StrictJson<SettleSend>,
 ) -> Result<Json<SendDetail>, Problem> {
     let mut faults = Faults::default();
-    check_reason(&mut faults, &body.reason);
+    faults.check_reason(&body.reason);
     if let Some(provider_message_id) = &body.provider_message_id {
         faults.check_id("provider_message_id", provider_message_id, PROVIDER_MESSAGE_ID_CHARACTERS_MAX);
         if body.fate != Verdict::Sent {

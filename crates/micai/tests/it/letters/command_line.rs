@@ -84,7 +84,7 @@ async fn what_it_cannot_do_is_said_in_a_sentence() {
         (&["replay", id, "--group", "outbound:1"][..], "cannot be used with"),
         (&["list", "--group", "nonsense"][..], "is no group of letters"),
         (&["discard", id][..], "--reason"),
-        (&["discard", id, "--reason", " "][..], "--reason must have 1 to 500 characters"),
+        (&["discard", id, "--reason", " "][..], "--reason is blank: say why"),
         (&["replay", id, "--template", "hello"][..], "NAME:LANGUAGE"),
         (&["replay", "7"][..], "it is no id of a letter: take it from `micai dlq list"),
     ] {

@@ -19,8 +19,8 @@ use crate::scheduler::recurrence::Calendar;
 
 /// Occurrences of a model's rule that are looked at for being too close together.
 const OCCURRENCES_CHECKED: usize = 20;
-/// So long before the window closes a message is taken to be outside of it.
-const WINDOW_MARGIN_SECONDS: i64 = 300;
+/// A reminder that is due so shortly before the window closes is told to be outside of it: it may go out later than it is due.
+const REMINDER_NOTE_MARGIN_SECONDS: i64 = 300;
 
 /// Runs the tool; the arguments fit its schema.
 pub(in crate::agent::tools) fn set(call: &Call<'_>, arguments: &Value) -> Result<ToolOutput, ToolError> {
@@ -261,7 +261,7 @@ fn window_note(scene: &Scene<'_>, happening: &Happening) -> Option<String> {
     if happening.again != Again::Never && happening.count != Some(1) {
         return Some(scene.speaker.window_again(outside, scene.tools.window_seconds / 3_600));
     }
-    let closes_at = scene.call.message.sent_at + window - SignedDuration::from_secs(WINDOW_MARGIN_SECONDS);
+    let closes_at = scene.call.message.sent_at + window - SignedDuration::from_secs(REMINDER_NOTE_MARGIN_SECONDS);
     (happening.first > closes_at).then(|| scene.speaker.window(outside, happening.first - window, &happening.zone))
 }
 

@@ -61,15 +61,21 @@ pub(super) async fn run(call: &Call<'_>, arguments: &Value) -> Result<ToolOutput
         });
     };
     let places = found(&call.tools.weather, name).await.map_err(failed)?;
+    let called = written(call, name).unwrap_or_else(|| name.to_owned());
     match places.as_slice() {
         [] => Ok(ToolOutput {
             data: json!({ "not_found": name }),
-            reply: Some(MessageBody::Text { text: say::not_found(name) }),
+            reply: Some(MessageBody::Text { text: say::not_found(&called) }),
             ..ToolOutput::default()
         }),
         [first, rest @ ..] if rest.iter().all(|next| dominates(first, next)) => tell(call, spot(first), day).await,
-        several => Ok(choice(name, several, day)),
+        several => Ok(choice(&called, several, day)),
     }
+}
+
+/// A name as the person wrote it: rules and tools read it in the one spelling of all texts.
+fn written(call: &Call<'_>, name: &str) -> Option<String> {
+    words::as_written(call.message.text.as_deref()?, name)
 }
 
 /// The places of a name. Where nobody knows the whole, what stands behind a comma or the last space says where it lies.

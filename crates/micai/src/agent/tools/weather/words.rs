@@ -1,5 +1,6 @@
 //! Words that ask for the weather: whether they do, where, and for which day. English; the words are lists.
 
+use crate::agent::triggers::normalise;
 use crate::domain::weather::WeatherDay;
 
 /// Words that mean the weather.
@@ -209,6 +210,16 @@ fn place_of(words: &[&str]) -> Option<String> {
     Some(place).filter(|place| !place.is_empty())
 }
 
+/// A place that was read from normalised words, as it stands in the text that they come from. Nothing where it does not stand
+/// there in one piece: words between that are no part of it were left out.
+pub(super) fn as_written(text: &str, place: &str) -> Option<String> {
+    let words: Vec<&str> = words(text).collect();
+    let count = place.split(' ').count();
+    let reads_so = |written: &String| normalise(written) == place;
+    let written = |run: &[&str]| run.join(" ").trim_matches([',', ' ']).to_owned();
+    words.windows(count).map(written).find(reads_so)
+}
+
 /// Words without what stands around them; a comma stays, since it parts a place from where it lies.
 fn words(said: &str) -> impl Iterator<Item = &str> {
     let edge = |letter: char| !letter.is_alphanumeric() && letter != ',' && letter != '\'' && letter != '.';
@@ -299,6 +310,26 @@ mod tests {
             ("🤷", None),
         ] {
             assert_eq!(place(said).as_deref(), expected, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_repeated_as_it_was_written() {
+        for (text, name, expected) in [
+            ("michael: Weather in XYZZY?", "xyzzy", Some("XYZZY")),
+            (
+                "Weather in  Ort an der\nMüllerSTRASSE, please",
+                "ort an der müllerstrasse",
+                Some("Ort an der MüllerSTRASSE"),
+            ),
+            ("weather in Weißnicht", "weissnicht", Some("Weißnicht")),
+            ("Springfield, Nowhere", "springfield, nowhere", Some("Springfield, Nowhere")),
+            // Something between its words was left out.
+            ("weather in New tomorrow Xyzzy", "new xyzzy", None),
+            ("weather", "xyzzy", None),
+            ("", "xyzzy", None),
+        ] {
+            assert_eq!(as_written(text, name).as_deref(), expected, "{text}");
         }
     }
 
