@@ -75,6 +75,11 @@ impl MessageNature {
         }
     }
 
+    /// Whether the person's window opens by it. Whether edits and revocations open it is not documented.
+    pub fn opens_window(self) -> bool {
+        matches!(self, Self::Words | Self::Tap)
+    }
+
     /// The nature of that name.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Words, Self::Tap, Self::Edit, Self::Revoke, Self::Schedule]

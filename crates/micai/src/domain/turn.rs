@@ -45,6 +45,13 @@ pub struct Claim {
     pub unreadable: Vec<UnreadableMessage>,
 }
 
+impl Claim {
+    /// Whether the person wrote or tapped, and not only a schedule asked.
+    pub fn opens_window(&self) -> bool {
+        self.pending.iter().any(|message| message.nature.opens_window())
+    }
+}
+
 /// A message that waits and of which this program cannot make sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableMessage {
@@ -224,6 +231,8 @@ pub struct FinishedTurn {
     pub started_at: Timestamp,
     /// When the turn was done.
     pub finished_at: Timestamp,
+    /// Whether the person wrote or tapped, which opens the window: what was held for it goes then. A schedule's question opens none.
+    pub opens_window: bool,
     /// Where each message stands now.
     pub messages: Vec<(InboundId, InboundState)>,
     /// What to send, in order.

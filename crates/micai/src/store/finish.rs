@@ -137,7 +137,8 @@ fn write_turns<'a>(
     insert_turns(script, turns, &gate)?;
     insert_replies(script, turns, &gate)?;
     let now = turns.iter().map(|turn| turn.finished_at).max().unwrap_or_default();
-    let released = release_held(tx, script, turns.iter().map(|turn| turn.conversation_id), now, &among("opened.id"));
+    let opened = turns.iter().filter(|turn| turn.opens_window).map(|turn| turn.conversation_id);
+    let released = release_held(tx, script, opened, now, &among("opened.id"));
     Ok(Wrote { waiting, released })
 }
 

@@ -1,5 +1,7 @@
 //! Who speaks for the business in a conversation: changed by control words at the end of a turn, by operators, and by time.
 
+use std::collections::HashSet;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sqlx::types::Json;
@@ -7,14 +9,14 @@ use uuid::Uuid;
 
 use super::db::{Ts, Tx, on, row};
 use super::error::StoreError;
+use super::script::{Cell, Kind, Rows, Script};
 use super::{Store, alerts, audit, erasures, notices};
 use crate::domain::agent::AgentId;
 use crate::domain::alert::{AlertKind, NewAlert, Severity};
 use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::conversation::{ConversationMode, ModeChange, ModeSetter, ModeState, silenced_error};
-use crate::domain::fate::UnknownSend;
 use crate::domain::turn::{Effect, FinishedTurn};
-use crate::ids::{ContactId, ConversationId, Ids};
+use crate::ids::{ContactId, ConversationId, Ids, OutboundId};
 
 /// What an operator says about a conversation's mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,37 +108,41 @@ async fn silence(tx: &mut Tx, id: ConversationId, mode: ConversationMode, now: T
     Ok(cancelled)
 }
 
-/// Cancels a reply that was just queued for its repetition, if an operator has taken the conversation over since it was written.
-pub(super) async fn silence_repetition(tx: &mut Tx, send: &UnknownSend, now: Timestamp) -> Result<bool, StoreError> {
-    let taken: Option<ModeRow> = on!(&mut *tx, |connection, D| {
-        sqlx::query_as(
-            "SELECT c.mode, c.mode_until, c.mode_set_by FROM conversations c CROSS JOIN outbound_messages o
-             WHERE c.id = $1 AND o.conversation_id = $1 AND o.id = $2 AND o.turn_id IS NOT NULL AND NOT o.ignores_opt_out
-               AND c.mode_set_by = 'operator' AND c.mode_since >= o.created_at",
-        )
-        .bind(send.conversation_id.0)
-        .bind(send.id.0)
-        .fetch_optional(connection)
-        .await?
-    });
-    let Some(taken) = taken else { return Ok(false) };
-    let mode = state_of(&taken.mode, taken.mode_until, taken.mode_set_by.as_deref())?.at(now);
-    if mode == ConversationMode::Bot {
-        return Ok(false);
+/// Cancels those agents' replies among `returned` that have just come back to the outbox by themselves, for another try, as a template
+/// or until a pause ends, where an operator has taken the conversation over since they were written. Gives which.
+pub(super) async fn silence_returned(
+    tx: &mut Tx,
+    returned: &[(ConversationId, OutboundId)],
+    now: Timestamp,
+) -> Result<HashSet<Uuid>, StoreError> {
+    const COLUMNS: &[(&str, Kind)] = &[
+        ("conversation_id", Kind::Id),
+        ("id", Kind::Id),
+        ("if_human", Kind::Json),
+        ("if_paused", Kind::Json),
+        ("now", Kind::Instant),
+    ];
+    let errors = [ConversationMode::Human, ConversationMode::Paused].map(silenced_error);
+    let mut rows = Rows::new("returned", COLUMNS);
+    for (conversation_id, id) in returned {
+        let [if_human, if_paused] = [Cell::json(&errors[0])?, Cell::json(&errors[1])?];
+        rows.push([conversation_id.0.into(), id.0.into(), if_human, if_paused, now.into()]);
     }
-    on!(tx, |connection, D| {
-        sqlx::query(
-            "UPDATE outbound_messages SET state = 'cancelled', error = $1, updated_at = $2
-             WHERE conversation_id = $3 AND id = $4 AND state = 'queued'",
-        )
-        .bind(Json(silenced_error(mode)))
-        .bind(Ts(now))
-        .bind(send.conversation_id.0)
-        .bind(send.id.0)
-        .execute(connection)
-        .await?;
-    });
-    Ok(true)
+    let mut script = Script::default();
+    let rows = script.batch(rows);
+    let silenced = script.ask(
+        &[rows],
+        "UPDATE outbound_messages SET state = 'cancelled', not_before = NULL, updated_at = returned.now,
+             error = CASE c.mode WHEN 'paused' THEN returned.if_paused ELSE returned.if_human END
+         FROM returned JOIN conversations c ON c.id = returned.conversation_id
+         WHERE outbound_messages.conversation_id = returned.conversation_id AND outbound_messages.id = returned.id
+           AND coalesce(outbound_messages.state, '') IN ('queued', 'held')
+           AND outbound_messages.turn_id IS NOT NULL AND NOT outbound_messages.ignores_opt_out
+           AND c.mode_set_by = 'operator' AND c.mode <> 'bot' AND c.mode_since >= outbound_messages.created_at
+           AND (c.mode_until IS NULL OR c.mode_until > returned.now)
+         RETURNING outbound_messages.id AS id",
+    );
+    Ok(script.run(tx).await?.of(silenced))
 }
 
 /// A person in charge has written: they are in charge for so long again.

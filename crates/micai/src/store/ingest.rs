@@ -18,7 +18,7 @@ use super::lane::Verb;
 use super::people::{Opening, People, load_conversations, load_people, write_people};
 use super::script::{Cell, Kind, Question, Rows, Script};
 use super::stops::Stops;
-use super::{account_news, statuses, template_writes};
+use super::{account_news, handover, statuses, template_writes};
 use crate::domain::contact::{Address, Person};
 use crate::domain::inbound::{InboundState, NewInbound, NewPreference, WebhookFacts};
 use crate::ids::{ContactId, ConversationId, Ids};
@@ -133,8 +133,15 @@ impl Ingest {
         let applied = statuses::apply(&mut script, &located, &stops, matches!(tx, Tx::Pg(..)))?;
         self.insert_raw_events(&mut script, webhooks);
         account_news::insert_numbers(&mut script, webhooks.iter().flat_map(|webhook| &webhook.facts.numbers));
+        let returned = applied.returned();
+        if !returned.is_empty() {
+            tx.together().await?;
+        }
         let mut answers = script.run(tx).await.inspect_err(|_| self.familiar.forget())?;
         stops.write(tx, &self.ids, &applied.held, now).await?;
+        if !returned.is_empty() {
+            handover::silence_returned(tx, &returned, now).await?;
+        }
         template_writes::apply_news(tx, &self.ids, &template_news, now).await?;
         account_news::apply(tx, &self.ids, &account_news, now).await?;
         consent::note_refusals(tx, &self.ids, &refusals, now).await?;
@@ -142,7 +149,8 @@ impl Ingest {
         let wake_sends = answers.of(released).into_iter().chain(answers.of(applied.waiting)).map(ConversationId);
         if let Some(first) = receipts.first_mut() {
             // Wakes are hints for anybody: one receipt of the batch carries them all.
-            first.wake_sends = wake_sends.chain(applied.again).collect();
+            first.wake_sends =
+                wake_sends.chain(applied.again.into_iter().map(|(conversation, _)| conversation)).collect();
         }
         Ok(receipts)
     }

@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use super::consent::{self, MarketingRefusal};
 use super::db::Tx;
 use super::error::StoreError;
+use super::handover;
 use super::lane::Verb;
 use super::outbox::{Moved, hold, keep_holds, pause_holds, waiting_beside};
 use super::script::{Cell, Kind, Rows, Script};
 use crate::domain::outbound::{AttemptOutcome, SendError, SendState, Settlement};
-use crate::ids::Ids;
+use crate::ids::{ConversationId, Ids, OutboundId};
 
 /// The outcome of a call, with the time of writing.
 pub(super) struct Settle {
@@ -82,6 +83,10 @@ async fn settle_and_note(tx: &mut Tx, ids: &Ids, settlements: &[Settle]) -> Resu
     if !refusals.is_empty() {
         tx.together().await?;
     }
+    let returned: Vec<_> = settlements.iter().filter_map(|settle| returned(&settle.settlement)).collect();
+    if !returned.is_empty() {
+        tx.together().await?;
+    }
     let restores = settlements.iter().any(|settle| settle.settlement.restored.is_some());
     if restores {
         tx.together().await?;
@@ -91,9 +96,23 @@ async fn settle_and_note(tx: &mut Tx, ids: &Ids, settlements: &[Settle]) -> Resu
         restore_bodies(tx, settlements).await?;
     }
     if let Some(now) = settlements.iter().map(|settle| settle.now).max() {
+        if !returned.is_empty() {
+            handover::silence_returned(tx, &returned, now).await?;
+        }
         consent::note_refusals(tx, ids, &refusals, now).await?;
     }
     Ok(moved)
+}
+
+/// A send that comes back to the outbox.
+fn returned(settlement: &Settlement) -> Option<(ConversationId, OutboundId)> {
+    let row = (settlement.conversation_id, settlement.outbound_id);
+    match settlement.outcome {
+        AttemptOutcome::RetryAt { .. } | AttemptOutcome::NeedsTemplate { .. } | AttemptOutcome::Paused { .. } => {
+            Some(row)
+        }
+        AttemptOutcome::Accepted { .. } | AttemptOutcome::Failed { .. } | AttemptOutcome::Unknown { .. } => None,
+    }
 }
 
 async fn settle(tx: &mut Tx, settlements: &[Settle]) -> Result<Vec<Moved>, StoreError> {

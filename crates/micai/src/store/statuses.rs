@@ -39,8 +39,8 @@ pub(super) async fn locate<'a>(
 pub(super) struct Applied<'a> {
     /// Asks for conversations whose outbox may go on.
     pub waiting: Question,
-    /// Conversations with a message that goes again.
-    pub again: Vec<ConversationId>,
+    /// Messages that go again, if they moved.
+    pub again: Vec<(ConversationId, OutboundId)>,
     /// Messages that wait for the end of a pause from then on, if they moved.
     pub held: Vec<((ConversationId, OutboundId), &'a PauseKey, Timestamp)>,
 }
@@ -63,11 +63,18 @@ pub(super) fn apply<'a>(
     for one in &moves {
         match (one.again(), one.again_at()) {
             (Some(Again::Held(key)), Some(at)) => applied.held.push((one.row, key, at)),
-            (Some(_), _) => applied.again.push(one.row.0),
+            (Some(_), _) => applied.again.push(one.row),
             (None, _) => {}
         }
     }
     Ok(applied)
+}
+
+impl Applied<'_> {
+    /// All that comes back to the outbox.
+    pub fn returned(&self) -> Vec<(ConversationId, OutboundId)> {
+        self.again.iter().copied().chain(self.held.iter().map(|(row, ..)| *row)).collect()
+    }
 }
 
 /// Those of the statuses that say that a person wants no marketing.

@@ -169,7 +169,10 @@ impl Store {
             .await?
             .rows_affected()
         });
-        let silenced = changed > 0 && handover::silence_repetition(&mut tx, unknown, now).await?;
+        let silenced = match changed {
+            0 => false,
+            _ => !handover::silence_returned(&mut tx, &[(unknown.conversation_id, unknown.id)], now).await?.is_empty(),
+        };
         tx.commit().await?;
         Ok(changed > 0 && !silenced)
     }

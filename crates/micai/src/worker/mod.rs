@@ -211,6 +211,7 @@ impl Worker {
             agent_version: claim.agent_version,
             started_at,
             finished_at,
+            opens_window: claim.opens_window(),
             messages: outcome.states,
             replies: replies.collect(),
             effects: outcome.effects,

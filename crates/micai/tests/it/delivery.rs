@@ -129,6 +129,7 @@ impl Stage {
             agent_version: claim.agent_version,
             started_at: now,
             finished_at: now,
+            opens_window: claim.opens_window(),
             messages: claim.pending.iter().map(|message| (message.id, InboundState::Done)).collect(),
             replies: vec![NewOutbound {
                 id: ids.outbound(now),

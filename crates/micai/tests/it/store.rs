@@ -9,7 +9,8 @@ use micai::domain::audit::Actor;
 use micai::domain::contact::{Address, AddressKind, Person};
 use micai::domain::inbound::{AfterFailure, InboundState, MessageNature, NewInbound, NewStatus, WebhookFacts};
 use micai::domain::outbound::{
-    AttemptOutcome, DeliveryStatus, MessageBody, NewOutbound, NextSend, SendCandidate, SendState, Settlement, reply_key,
+    AttemptOutcome, DeliveryStatus, MessageBody, NewOutbound, NextSend, Refusal, SendCandidate, SendError, SendState,
+    Settlement, reply_key,
 };
 use micai::domain::rule::{Rule, RuleAction, RuleKind};
 use micai::domain::turn::{Claim, FinishOutcome, FinishedTurn, TurnTrace};
@@ -108,6 +109,7 @@ impl World {
             agent_version: claim.agent_version,
             started_at: now,
             finished_at: now,
+            opens_window: claim.opens_window(),
             messages: claim.pending.iter().map(|message| (message.id, InboundState::Done)).collect(),
             replies: replies.iter().enumerate().map(reply).collect(),
             effects: Vec::new(),
@@ -259,6 +261,26 @@ async fn however_many_sends_are_parked_the_next_one_gets_its_turn(world: &World)
     assert!(world.settle(&last, accepted("p-out")).await);
 }
 
+async fn what_is_held_for_the_window_waits_for_the_person(world: &World) {
+    let conversation = world.say("w1", "556", "hello").await;
+    world.answer(conversation, &["held"]).await;
+    let held = world.due(conversation).await;
+    let closed = SendError { code: None, reason: "window_closed".to_owned(), detail: "It is closed.".to_owned() };
+    world.store.refuse_send(&held, Refusal::Hold(closed)).await.unwrap();
+    for (id, opens_window, state) in [("w2", false, "held"), ("w3", true, "queued")] {
+        world.say(id, "556", "hello").await;
+        let claim = world.store.claim(conversation, LEASE_SECONDS).await.unwrap().unwrap();
+        // A schedule that asks the agent is a turn like any other, and opens nothing.
+        let turn = FinishedTurn { opens_window, ..world.turn(&claim, &[]) };
+        let expected = FinishOutcome::Finished { more_pending: false, released: opens_window };
+        assert_eq!(world.store.finish(turn).await.unwrap(), expected);
+        assert_eq!(world.state(&held).await, state);
+    }
+    let held = world.due(conversation).await;
+    assert!(world.store.begin_send(&held).await.unwrap());
+    assert!(world.settle(&held, accepted("w-out")).await);
+}
+
 async fn rules_raise_the_version_of_their_agents(world: &World) {
     let rule = |agent: &str| Rule {
         id: "r1".into(),
@@ -318,6 +340,7 @@ async fn story(location: Location) {
     a_send_is_begun_once_and_statuses_climb(&world).await;
     an_unknown_send_waits_for_proof(&world).await;
     however_many_sends_are_parked_the_next_one_gets_its_turn(&world).await;
+    what_is_held_for_the_window_waits_for_the_person(&world).await;
     rules_raise_the_version_of_their_agents(&world).await;
     lists_are_paged_to_the_end(&world).await;
     world.store.close().await;

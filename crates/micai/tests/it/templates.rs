@@ -339,6 +339,7 @@ async fn queue(stage: &Stage, phone: &str, body: MessageBody) -> ConversationId 
         agent_version: claim.agent_version,
         started_at: now,
         finished_at: now,
+        opens_window: claim.opens_window(),
         messages: claim.pending.iter().map(|message| (message.id, InboundState::Done)).collect(),
         replies: vec![NewOutbound {
             id: ids.outbound(now),

@@ -227,6 +227,7 @@ impl Platform {
                 agent_version: claim.agent_version,
                 started_at: now,
                 finished_at: now,
+                opens_window: claim.opens_window(),
                 messages: claim.pending.iter().map(|message| (message.id, InboundState::Done)).collect(),
                 replies,
                 effects: Vec::new(),

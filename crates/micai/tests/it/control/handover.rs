@@ -12,8 +12,9 @@ use micai::config::Config;
 use micai::domain::alert::{AlertKind, NewAlert, Severity};
 use micai::domain::audit::Actor;
 use micai::domain::conversation::{ConversationMode, ModeChange, ModeSetter};
+use micai::domain::inbound::{AfterFailure, NewStatus};
 use micai::domain::notice::NoticeKind;
-use micai::domain::outbound::{AttemptOutcome, Refusal, SendError};
+use micai::domain::outbound::{AttemptOutcome, DeliveryStatus, Refusal, SendError};
 use micai::domain::pause::{Pause, PauseCause, PauseKey, PauseScope};
 use micai::domain::turn::{Effect, FinishOutcome};
 use micai::store::{Location, SetMode};
@@ -27,7 +28,7 @@ use uuid::Uuid;
 
 use crate::harness::{ADMIN_KEY, Stage, settings, variable};
 use crate::postgres::Postgres;
-use crate::store::{LEASE_SECONDS, World, world};
+use crate::store::{LEASE_SECONDS, World, status, world};
 
 pub(super) const SECRET: &str = "the-secret-of-the-operators-desk";
 
@@ -403,6 +404,44 @@ async fn the_agent_is_silent_at_once(world: &World) {
     assert!(store.resume(&account, &Actor::Platform).await.unwrap());
 }
 
+/// What is being called while a person takes over may go out; if it does not, it does not come back later either.
+async fn what_is_on_its_way_does_not_come_back(world: &World) {
+    let store = &world.store;
+    let error = || SendError { code: None, reason: "too_fast".into(), detail: String::new() };
+    let later = world.clock.now() + SignedDuration::from_secs(60);
+    let again = AttemptOutcome::RetryAt { not_before: later, is_counted: true, error: error() };
+    for (phone, mode, outcome, expected) in [
+        ("15550003", ConversationMode::Human, again.clone(), "cancelled"),
+        ("15550004", ConversationMode::Paused, AttemptOutcome::NeedsTemplate { error: error() }, "cancelled"),
+        ("15550005", ConversationMode::Bot, again, "queued"),
+    ] {
+        let conversation = world.say(&format!("{phone}-1"), phone, "hello").await;
+        world.answer(conversation, &["one"]).await;
+        let called = world.due(conversation).await;
+        assert!(store.begin_send(&called).await.unwrap());
+        assert!(
+            store
+                .set_mode(conversation, SetMode { mode, seconds: None, reason: None }, &Actor::Platform)
+                .await
+                .unwrap()
+        );
+        assert_eq!(world.state(&called).await, "sending");
+        world.settle(&called, outcome).await;
+        assert_eq!(world.state(&called).await, expected);
+    }
+    // WhatsApp takes it, and says later that it wants a template.
+    let conversation = world.say("15550006-1", "15550006", "hello").await;
+    world.answer(conversation, &["one"]).await;
+    let called = world.due(conversation).await;
+    assert!(store.begin_send(&called).await.unwrap());
+    assert!(world.settle(&called, AttemptOutcome::Accepted { provider_message_id: "taken".into() }).await);
+    let set = SetMode { mode: ConversationMode::Human, seconds: None, reason: None };
+    assert!(store.set_mode(conversation, set, &Actor::Platform).await.unwrap());
+    let failed = NewStatus { after: AfterFailure::Template, ..status("taken", None, DeliveryStatus::Failed) };
+    world.ingest(Vec::new(), vec![failed]).await;
+    assert_eq!(world.state(&called).await, "cancelled");
+}
+
 /// A new alert is told once, under its own id.
 async fn an_alert_is_told_once(world: &World) {
     let alert = NewAlert::new(AlertKind::BudgetWarning, Severity::Warning, "month", "Most is spent.", json!({}));
@@ -423,6 +462,7 @@ async fn a_turn_counts_once_on_sqlite() {
     let world = world(Location::Sqlite { path: folder.path().join("micai.db"), readers_max: 4 }).await;
     a_turn_counts_once(&world).await;
     the_agent_is_silent_at_once(&world).await;
+    what_is_on_its_way_does_not_come_back(&world).await;
     an_alert_is_told_once(&world).await;
     world.store.close().await;
 }
@@ -433,6 +473,7 @@ async fn a_turn_counts_once_on_postgres() {
     let world = world(server.location()).await;
     a_turn_counts_once(&world).await;
     the_agent_is_silent_at_once(&world).await;
+    what_is_on_its_way_does_not_come_back(&world).await;
     an_alert_is_told_once(&world).await;
     world.store.close().await;
 }
