@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::Shared;
 use crate::ids::ConversationId;
@@ -43,7 +42,7 @@ pub enum Subject {
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Changed {
     /// Conversations in which a message came in, was decided about, sent, or got a status; in that order.
-    #[schema(value_type = Vec<Uuid>, max_items = 200)]
+    #[schema(value_type = Vec<uuid::Uuid>, max_items = 200)]
     conversations: Vec<ConversationId>,
     /// What else there is to read anew.
     subjects: Vec<Subject>,
@@ -135,6 +134,8 @@ impl Changed {
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
+
+    use uuid::Uuid;
 
     use super::super::{EVENT_BYTES_MAX, Heard, InProcess};
     use super::*;
