@@ -132,6 +132,8 @@ async fn a_console_hears_of_a_message_of_its_reply_and_of_what_became_of_it() {
     stage.simulator.set_webhook(Some(&webhook)).unwrap();
     stage.simulator.say(&ana, "hello again").unwrap();
     console.until_transcript("the next is delivered", |items| states(items, "out")[0] == "delivered").await;
+    stage.simulator.read(&ana, &[]).unwrap();
+    console.until_transcript("she has seen it", |items| states(items, "out")[0] == "read").await;
     // What an operator does is told as well.
     let body = json!({"mode": "human"});
     stage.admin(Method::POST, &format!("/admin/conversations/{conversation}/mode"), Some(body)).await;

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
@@ -13,6 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::super::error::Problem;
+use super::super::server::Endless;
 use super::super::state::{RETRY_AFTER, SharedState};
 use crate::ids::ConversationId;
 use crate::shared::{Changed, Events, Heard, Subject};
@@ -47,7 +49,10 @@ struct Listener {
          description = "As many streams are open as there may be; `Retry-After` says when to come back."),
     ),
 )]
-pub async fn listen(State(state): State<SharedState>) -> Result<Response, Problem> {
+pub async fn listen(
+    State(state): State<SharedState>,
+    endless: Option<Extension<Endless>>,
+) -> Result<Response, Problem> {
     let streams = &state.event_streams;
     let Ok(place) = streams.places.clone().try_acquire_owned() else {
         return Err(Problem::unavailable(
@@ -59,6 +64,10 @@ pub async fn listen(State(state): State<SharedState>) -> Result<Response, Proble
             RETRY_AFTER,
         ));
     };
+    // Without a server, as in tests of the router, there is nobody to tell.
+    if let Some(Extension(endless)) = endless {
+        endless.declare();
+    }
     let listener = Listener { events: state.shared.subscribe(), stop: streams.stop.clone(), _place: place };
     let events = stream::unfold(listener, async |mut listener| {
         let heard = listener.stop.run_until_cancelled(listener.events.next()).await??;
