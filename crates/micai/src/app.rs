@@ -1,5 +1,6 @@
 //! The platform put together: which parts a process runs, from the settings to running tasks and back to silence.
 
+mod links;
 mod notices;
 mod tools;
 mod words;
@@ -29,8 +30,7 @@ use crate::http::state::SendingRules;
 use crate::http::{HttpState, server};
 use crate::ids::Ids;
 use crate::ingest::{Ingest, IngestRules};
-use crate::queue::{MemoryQueue, RedisQueue, RedisQueueSettings, UnheardQueue, WakeQueue};
-use crate::redis_link::RedisServer;
+use crate::queue::WakeQueue;
 use crate::scheduler;
 use crate::sender::gate::{Gate as SendGate, Paces};
 use crate::sender::planner::PlanRules;
@@ -39,7 +39,7 @@ use crate::sender::purse;
 use crate::sender::reconcile::{self, ReconcileLimits};
 use crate::sender::stand_in::{OutOfWindow, StandIns};
 use crate::sender::{Rules, Sender, SenderLimits};
-use crate::shared::{InProcess, Pace, Shared, SharedRedis};
+use crate::shared::{Changes, Pace, Shared};
 use crate::store::{Location, Store};
 use crate::templates::{TemplateBook, TemplateDesk, TemplateSync};
 use crate::transport::{CloudApi, CloudApiConfig};
@@ -84,6 +84,7 @@ pub struct App {
     store: Store,
     queue: Arc<dyn WakeQueue>,
     shared: Arc<dyn Shared>,
+    changes: Changes,
     templates: TemplateBook,
     address: Option<SocketAddr>,
     server: Option<JoinHandle<Drained>>,
@@ -110,10 +111,11 @@ impl App {
             store.recover_after_restart().await.context("what the last run left could not be recovered")?;
         }
         let stop = CancellationToken::new();
-        let (queue, shared) = open_queue(config, roles, &clock, &stop, &mut chance).await?;
+        let (queue, shared) = links::open(config, roles, &clock, &stop, &mut chance).await?;
         let mut app = Self {
             store,
             queue,
+            changes: Changes::new(shared.clone()),
             shared,
             templates: TemplateBook::default(),
             address: None,
@@ -135,6 +137,7 @@ impl App {
         if roles.scheduler {
             app.start_reconciliation(config, &clock);
             app.start_budgets(config, &clock, &prices);
+            app.start_alert_watch(config, &clock);
             let (store, queue) = (app.store.clone(), app.queue.clone());
             app.loops.push(tokio::spawn(scheduler::run(store, queue, clock.clone(), app.stop.clone())));
             app.start_notices(config, &clock, StdRng::from_rng(&mut chance))?;
@@ -201,6 +204,7 @@ impl App {
             handover: handover_rules(config),
         };
         let worker = Worker::new(self.store.clone(), self.queue.clone(), clock.clone(), ids, words, tools, limits);
+        let worker = worker.telling(self.changes.clone());
         self.loops.push(tokio::spawn(worker.run(self.tasks.clone(), self.stop.clone())));
     }
 
@@ -268,6 +272,7 @@ impl App {
             prices: prices.clone(),
             stand_ins: StandIns::new(store.clone(), self.templates.clone(), fallback),
             gate,
+            changes: self.changes.clone(),
         };
         let sender = Sender::new(store, queue, api, clock.clone(), rules, limits, dice);
         self.loops.push(tokio::spawn(sender.run(self.tasks.clone(), self.stop.clone())));
@@ -311,12 +316,15 @@ impl App {
             business_account_id: config.whatsapp_business_account_id.clone(),
             prices: prices.clone(),
             throughput: paces(config).number.map(|pace| (self.shared.clone(), pace)),
+            changes: self.changes.clone(),
         };
         let ingest = Ingest::new(self.store.clone(), self.queue.clone(), clock.clone(), rules);
         let router = crate::http::router(HttpState {
             store: self.store.clone(),
             queue: self.queue.clone(),
             shared: self.shared.clone(),
+            changes: self.changes.clone(),
+            event_streams: links::event_streams(config, &self.stop),
             ingest,
             templates,
             clock,
@@ -400,33 +408,6 @@ fn open_prices(config: &Config) -> anyhow::Result<PriceTable> {
     let text = bounded_file(path, PRICES_FILE_BYTES_MAX, "rate card")
         .map_err(|problem| anyhow::anyhow!("MICAI_PRICES_FILE {problem}"))?;
     Ok(PriceTable::parse(&text, &path.display().to_string())?)
-}
-
-/// The queue and what else processes share: through Redis when the settings name one, else in this process.
-async fn open_queue(
-    config: &Config,
-    roles: Roles,
-    clock: &SharedClock,
-    stop: &CancellationToken,
-    chance: &mut StdRng,
-) -> anyhow::Result<(Arc<dyn WakeQueue>, Arc<dyn Shared>)> {
-    let (Some(url), Some(shown)) = (&config.redis_url, config.redis_shown()) else {
-        let queue: Arc<dyn WakeQueue> = match roles.worker {
-            true => Arc::new(MemoryQueue::start(clock.clone(), stop.clone())),
-            false => Arc::new(UnheardQueue),
-        };
-        return Ok((queue, Arc::new(InProcess::default())));
-    };
-    let server = RedisServer::at(url, shown)?;
-    let settings = RedisQueueSettings {
-        prefix: config.redis_prefix.clone(),
-        shards: config.queue_shards,
-        lease_seconds: seconds(config.queue_lease_seconds),
-        consumes: roles.worker,
-    };
-    let queue = RedisQueue::start(server.clone(), &settings, clock.clone(), StdRng::from_rng(chance)).await?;
-    let shared = SharedRedis::start(server, &config.redis_prefix, StdRng::from_rng(chance)).await?;
-    Ok((Arc::new(queue), Arc::new(shared)))
 }
 
 /// What the sender goes by, for those who foresee what it will do.

@@ -46,7 +46,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("transport", &["WHATSAPP"]),
     ("ingest", &["WHATSAPP", "store", "queue", "shared", "cost"]),
     ("agent", &["llm", "weather", "scheduler::recurrence"]),
-    ("worker", &["store", "queue", "agent", "speech", "transport"]),
+    // Of what processes share, a worker only tells what it has committed.
+    ("worker", &["store", "queue", "agent", "speech", "transport", "shared::Changes", "shared::Subject"]),
     ("sender", &["store", "queue", "transport", "shared", "templates", "cost"]),
     ("templates", &["store", "queue", "transport", "cost"]),
     ("scheduler", &["store", "queue", "cost"]),

@@ -37,7 +37,9 @@ pub fn router(state: HttpState) -> Router {
     // Before the fallbacks of the whole, and with fallbacks of its own, so that nothing under /admin answers without
     // the key: not even that there is no such path or method.
     let ask_for_key = from_fn_with_state(state.clone(), auth::require_admin_key);
-    let admin = admin.fallback(no_such_path).method_not_allowed_fallback(no_such_method).layer(ask_for_key.clone());
+    let tell = from_fn_with_state(state.clone(), admin::events::tell);
+    let admin = admin.fallback(no_such_path).method_not_allowed_fallback(no_such_method);
+    let admin = admin.layer(tell).layer(ask_for_key.clone());
     open.merge(openapi::pages(&document))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
@@ -62,8 +64,8 @@ fn open_routes() -> OpenApiRouter<SharedState> {
 
 fn admin_routes() -> OpenApiRouter<SharedState> {
     use admin::{
-        agents, alerts, audit, bind, budgets, contacts, conversations, erasures, handover, letters, messages, outbound,
-        pauses, rules, schedules, spend, templates, tools, try_agent,
+        agents, alerts, audit, bind, budgets, contacts, conversations, erasures, events, handover, letters, messages,
+        outbound, pauses, rules, schedules, spend, templates, tools, try_agent,
     };
     OpenApiRouter::new()
         .routes(routes!(agents::list, agents::create))
@@ -113,4 +115,5 @@ fn admin_routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::acknowledge))
         .routes(routes!(audit::list))
+        .routes(routes!(events::listen))
 }

@@ -46,6 +46,7 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
         (name = "pauses", description = "What is not sent for the time being."),
         (name = "alerts", description = "What somebody must look at."),
         (name = "audit", description = "Who changed what."),
+        (name = "events", description = "What changes, while it does."),
     )
 )]
 struct Frame;

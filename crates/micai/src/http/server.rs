@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -14,9 +15,12 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 /// How long to wait before the next accept when the system is out of something, such as file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How long after the stop the last of an answer without end may take to be read; then its connection is cut.
+const ENDLESS_DRAIN_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The bounds of one server.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +53,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ServerLimits, 
     let graceful = GracefulShutdown::new();
     let cut = CancellationToken::new();
     while let Some((stream, permit)) = next_connection(&listener, &permits, &stop).await {
-        let connection = Connection { permit, watcher: graceful.watcher(), cut: cut.clone() };
+        let (cut, stop) = (cut.clone(), stop.clone());
+        let connection = Connection { permit, watcher: graceful.watcher(), cut, stop };
         tokio::spawn(connection.run(stream, router.clone(), limits.header_timeout));
     }
     // From here on the system refuses connections instead of queueing them.
@@ -106,6 +111,19 @@ struct Connection {
     permit: OwnedSemaphorePermit,
     watcher: Watcher,
     cut: CancellationToken,
+    stop: CancellationToken,
+}
+
+/// An extension of each request: whoever answers without an end says so, since a stop need not wait for such an answer to be read.
+/// A client that has fallen asleep would hold it up.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Endless(CancellationToken);
+
+impl Endless {
+    /// The answer has no end of its own.
+    pub fn declare(&self) {
+        self.0.cancel();
+    }
 }
 
 impl Connection {
@@ -114,7 +132,18 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
+        let endless = Endless::default();
+        let extension = endless.clone();
+        let router = router.map_request(move |mut request: Request<_>| {
+            request.extensions_mut().insert(extension.clone());
+            request
+        });
         let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        let endless_drained = async {
+            endless.0.cancelled().await;
+            self.stop.cancelled().await;
+            tokio::time::sleep(ENDLESS_DRAIN_DEADLINE).await;
+        };
         tokio::select! {
             ended = self.watcher.watch(connection) => {
                 if let Err(error) = ended {
@@ -123,6 +152,7 @@ impl Connection {
                 }
             }
             () = self.cut.cancelled() => {}
+            () = endless_drained => {}
         }
         drop(self.permit);
     }
@@ -135,6 +165,7 @@ mod tests {
     use std::net::SocketAddr;
     use std::time::Instant;
 
+    use axum::Extension;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::Notify;
@@ -171,7 +202,15 @@ mod tests {
             wait.notified().await;
             "late"
         };
+        let tell = reached.clone();
+        let endless = move |Extension(endless): Extension<Endless>| async move {
+            endless.declare();
+            tell.notify_one();
+            let piece = || Ok::<_, io::Error>(axum::body::Bytes::from_static(&[b'x'; 65_536]));
+            axum::body::Body::from_stream(futures_util::stream::repeat_with(piece))
+        };
         let router = Router::new().route("/", get(|| async { "here" })).route("/slow", get(slow));
+        let router = router.route("/endless", get(endless));
         let stop = CancellationToken::new();
         let ended = tokio::spawn(serve(listener, router, limits, stop.clone()));
         Server { address, stop, reached, release, ended }
@@ -261,6 +300,18 @@ mod tests {
         server.stop.cancel();
         assert_eq!(end(server).await, Drained::Cut { connections: 1 });
         assert_eq!(rest(&mut busy).await, b"");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_that_nobody_reads_holds_no_stop_up() {
+        let server = start(limits()).await;
+        let mut asleep = connect(&server).await;
+        asleep.write_all(b"GET /endless HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
+        server.reached.notified().await;
+        let begun = Instant::now();
+        server.stop.cancel();
+        assert_eq!(end(server).await, Drained::Fully);
+        assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
     }
 
     #[tokio::test]

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::error::Problem;
 use crate::agent::consent::ConsentWords;
@@ -17,7 +19,7 @@ use crate::domain::fate::UnknownRules;
 use crate::ingest::Ingest;
 use crate::queue::WakeQueue;
 use crate::sender::planner::PlanRules;
-use crate::shared::Shared;
+use crate::shared::{Changes, Shared};
 use crate::store::{Store, StoreError};
 use crate::templates::TemplateDesk;
 
@@ -34,8 +36,12 @@ pub struct HttpState {
     pub store: Store,
     /// The wake queue: looked at for its depth, and told what a person set going.
     pub queue: Arc<dyn WakeQueue>,
-    /// Pace limits and live events; only asked how it is linked.
+    /// Pace limits and live events: asked how it is linked, and listened to.
     pub shared: Arc<dyn Shared>,
+    /// Told what an operator has changed.
+    pub changes: Changes,
+    /// The streams of live events.
+    pub event_streams: EventStreams,
     /// Takes webhooks in.
     pub ingest: Ingest,
     /// Fetches templates, hands new ones in, shows what a send would look like.
@@ -71,6 +77,21 @@ pub struct HttpState {
     pub sending: SendingRules,
     /// The same for plans.
     pub plan_rules: Arc<PlanRules>,
+}
+
+/// How many may listen to live events at once, and when they all end.
+#[derive(Debug, Clone)]
+pub struct EventStreams {
+    pub(super) max: usize,
+    pub(super) places: Arc<Semaphore>,
+    pub(super) stop: CancellationToken,
+}
+
+impl EventStreams {
+    /// At most `max` of them, until `stop` is cancelled: a stream has no end of its own that a server could wait for.
+    pub fn new(max: usize, stop: CancellationToken) -> Self {
+        Self { max, places: Arc::new(Semaphore::new(max)), stop }
+    }
 }
 
 /// What the sender goes by.

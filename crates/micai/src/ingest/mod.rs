@@ -18,9 +18,10 @@ use crate::clock::SharedClock;
 use crate::cost::PriceTable;
 use crate::domain::inbound::{AfterFailure, RawEvent, WebhookFacts};
 use crate::domain::news::OurNumber;
+use crate::domain::outbound::DeliveryStatus;
 use crate::domain::pause::PauseScope;
 use crate::queue::{Topic, WakeQueue};
-use crate::shared::{Pace, Shared, number_key};
+use crate::shared::{Changes, Pace, Shared, Subject, number_key};
 use crate::store::{IngestReceipt, Store, StoreError};
 pub use convert::person_named;
 pub use whatsapp::signature::SIGNATURE_HEADER;
@@ -50,6 +51,8 @@ pub struct IngestRules {
     pub prices: Arc<PriceTable>,
     /// The throughput of a number, if that is limited: what comes in uses it up, too.
     pub throughput: Option<(Arc<dyn Shared>, Pace)>,
+    /// Told what has been committed.
+    pub changes: Changes,
 }
 
 /// Numbers of ours that are held in memory. An installation has a handful; at the bound it begins anew.
@@ -152,7 +155,10 @@ impl Ingest {
     async fn commit(&self, facts: WebhookFacts) -> Result<usize, IngestError> {
         let facts = Arc::new(facts);
         match self.store.ingest(facts.clone()).await {
-            Ok(receipt) => Ok(self.announce(receipt)),
+            Ok(receipt) => {
+                self.tell_statuses(&facts);
+                Ok(self.announce(receipt))
+            }
             Err(StoreError::Refused(reason)) => {
                 tracing::warn!(%reason, items = facts.item_count(), "the database refuses a webhook; taking its items one by one");
                 let mut new_messages = 0;
@@ -178,7 +184,18 @@ impl Ingest {
         }
     }
 
+    /// A status names its conversation by what we gave along with the message, and wakes nobody in most cases.
+    fn tell_statuses(&self, facts: &WebhookFacts) {
+        let changes = &self.rules.changes;
+        changes.conversations(facts.statuses.iter().filter_map(|status| Some(status.callback?.0)));
+        if facts.statuses.iter().any(|status| status.status == DeliveryStatus::Failed) {
+            changes.subject(Subject::Letters);
+        }
+    }
+
     fn announce(&self, receipt: IngestReceipt) -> usize {
+        let changed = receipt.wake_turns.iter().chain(&receipt.wake_sends).copied();
+        self.rules.changes.conversations(changed);
         self.queue.announce(Topic::Turn, &receipt.wake_turns);
         self.queue.announce(Topic::Send, &receipt.wake_sends);
         receipt.new_messages

@@ -27,7 +27,7 @@ use crate::domain::outbound::{
 use crate::domain::pause::{Pause, PauseCause, PauseKey, PauseScope};
 use crate::ids::ConversationId;
 use crate::queue::{Topic, WakeQueue, dispatch};
-use crate::shared::Permit;
+use crate::shared::{Changes, Permit, Subject};
 use crate::store::{Moved, PauseSnapshot, Store, StoreError};
 use crate::transport::{CloudApi, Delivery, RefusedCall};
 use gate::{Change, Gate};
@@ -72,6 +72,8 @@ pub struct Rules {
     pub stand_ins: StandIns,
     /// Pace, and whether the Graph API is there.
     pub gate: Gate,
+    /// Told what has been committed.
+    pub changes: Changes,
 }
 
 /// Sends what waits in outboxes. Clones share everything.
@@ -85,6 +87,7 @@ pub struct Sender {
     purse: Purse,
     stand_ins: StandIns,
     gate: Gate,
+    changes: Changes,
     limits: SenderLimits,
     dice: Arc<Mutex<StdRng>>,
 }
@@ -100,10 +103,10 @@ impl Sender {
         limits: SenderLimits,
         dice: StdRng,
     ) -> Self {
-        let Rules { policy, prices, stand_ins, gate } = rules;
+        let Rules { policy, prices, stand_ins, gate, changes } = rules;
         let purse = Purse::new(store.clone(), prices);
         let dice = Arc::new(Mutex::new(dice));
-        Self { store, queue, transport, clock, policy, purse, stand_ins, gate, limits, dice }
+        Self { store, queue, transport, clock, policy, purse, stand_ins, gate, changes, limits, dice }
     }
 
     /// Serves conversations until `stop` is cancelled; calls under way are finished by `tasks`.
@@ -228,7 +231,10 @@ impl Sender {
 
     async fn refuse(&self, candidate: &SendCandidate, refusal: Refusal) -> Result<Step, StoreError> {
         tracing::info!(outbound_id = %candidate.id, refusal = refusal_word(&refusal), "not sent");
-        Ok(after(self.store.refuse_send(candidate, refusal).await?))
+        let is_letter = matches!(refusal, Refusal::Fail(_));
+        let moved = self.store.refuse_send(candidate, refusal).await?;
+        self.tell(candidate.conversation_id, is_letter);
+        Ok(after(moved))
     }
 
     /// Writes the intent, calls, and writes what came of it.
@@ -289,7 +295,9 @@ impl Sender {
             restored,
         };
         let is_accepted = matches!(settlement.outcome, AttemptOutcome::Accepted { .. });
+        let is_letter = matches!(settlement.outcome, AttemptOutcome::Failed { .. } | AttemptOutcome::Unknown { .. });
         let moved = self.settle(settlement).await?;
+        self.tell(candidate.conversation_id, is_letter);
         if let Some(until) = candidate.free_entry.opens(begun_at).filter(|_| is_accepted) {
             self.store.open_free_entry(candidate.conversation_id, until).await?;
         }
@@ -344,6 +352,13 @@ impl Sender {
         };
         if let Err(error) = outcome {
             tracing::warn!(%error, "an alert could not be written");
+        }
+    }
+
+    fn tell(&self, conversation: ConversationId, is_letter: bool) {
+        self.changes.conversations([conversation]);
+        if is_letter {
+            self.changes.subject(Subject::Letters);
         }
     }
 

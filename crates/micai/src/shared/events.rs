@@ -48,6 +48,10 @@ impl Listeners {
         let _ = self.sender.send(heard);
     }
 
+    pub fn are_there(&self) -> bool {
+        self.sender.receiver_count() > 0
+    }
+
     pub fn subscribe(&self) -> Events {
         Events { receiver: self.sender.subscribe() }
     }

@@ -43,6 +43,10 @@ impl Shared for InProcess {
         Ok(())
     }
 
+    fn is_heard(&self) -> bool {
+        self.listeners.are_there()
+    }
+
     fn subscribe(&self) -> Events {
         self.listeners.subscribe()
     }

@@ -1,6 +1,7 @@
 //! What the processes of one installation share beside the database and the queue: how fast something may go, and what
 //! has just happened. In this process, or through Redis.
 
+mod changes;
 mod charges;
 mod events;
 mod in_process;
@@ -10,6 +11,7 @@ mod redis;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
+pub use changes::{Changed, Changes, Subject};
 pub use events::{EventTooLong, Events, Heard};
 pub use in_process::InProcess;
 pub use pace::{Pace, Permit};
@@ -37,6 +39,9 @@ pub trait Shared: Send + Sync + 'static {
     /// # Errors
     /// When the event is longer than [`EVENT_BYTES_MAX`].
     fn publish(&self, event: &str) -> Result<(), EventTooLong>;
+
+    /// Whether anybody may be listening: nothing that is published while this is `false` is heard by anybody.
+    fn is_heard(&self) -> bool;
 
     /// What is published from now on.
     fn subscribe(&self) -> Events;

@@ -122,6 +122,11 @@ impl Shared for SharedRedis {
         Ok(())
     }
 
+    /// Who listens in other processes is not known here, also while Redis is away: they hear it, or how much they missed, later.
+    fn is_heard(&self) -> bool {
+        true
+    }
+
     fn subscribe(&self) -> Events {
         self.inner.here.subscribe()
     }

@@ -25,6 +25,7 @@ use crate::domain::outbound::{NewOutbound, reply_key};
 use crate::domain::turn::{Claim, Effect, FinishOutcome, FinishedTurn, TurnError, UnreadableMessage};
 use crate::ids::{ConversationId, Ids, InboundId};
 use crate::queue::{Topic, WakeQueue, dispatch};
+use crate::shared::{Changes, Subject};
 use crate::store::{Store, StoreError};
 use agents::AgentCache;
 
@@ -73,6 +74,7 @@ pub struct Worker {
     tools: Arc<Tools>,
     agents: Arc<AgentCache>,
     limits: WorkerLimits,
+    changes: Option<Changes>,
 }
 
 impl Worker {
@@ -88,7 +90,13 @@ impl Worker {
     ) -> Self {
         let Words { gate, consent, control } = words;
         let agents = Arc::new(AgentCache::new(store.clone()));
-        Self { store, queue, clock, ids, gate, consent, control, tools, agents, limits }
+        Self { store, queue, clock, ids, gate, consent, control, tools, agents, limits, changes: None }
+    }
+
+    /// The same, which tells what it has committed.
+    #[must_use]
+    pub fn telling(self, changes: Changes) -> Self {
+        Self { changes: Some(changes), ..self }
     }
 
     /// Takes turns until `stop` is cancelled; turns under way are finished by `tasks`.
@@ -171,6 +179,7 @@ impl Worker {
         match self.finish(turn).await.map_err(|error| Trouble::of(error, "turn_refused"))? {
             FinishOutcome::Finished { more_pending, released } => {
                 crate::crash::point("finish");
+                self.tell(claim.conversation_id, None);
                 if has_replies || released {
                     self.queue.announce(Topic::Send, &[claim.conversation_id]);
                 }
@@ -246,13 +255,22 @@ impl Worker {
         }
         match self.store.fail_turn(claim, faults, is_over).await {
             Ok(0) => {}
-            Ok(dead) => tracing::error!(%conversation, dead, "messages were put aside: see `micai dlq list`"),
+            Ok(dead) => {
+                tracing::error!(%conversation, dead, "messages were put aside: see `micai dlq list`");
+                self.tell(conversation, Some(Subject::Letters));
+            }
             Err(error) => {
                 tracing::error!(%error, %conversation, "the failure could not be noted; the lease runs out");
                 return;
             }
         }
         self.queue.announce_at(Topic::Turn, conversation, self.later());
+    }
+
+    fn tell(&self, conversation: ConversationId, subject: Option<Subject>) {
+        let Some(changes) = &self.changes else { return };
+        changes.conversations([conversation]);
+        subject.into_iter().for_each(|subject| changes.subject(subject));
     }
 
     fn try_later(&self, conversation: ConversationId, error: &StoreError) {

@@ -10,6 +10,7 @@ mod cost;
 mod crash;
 mod database;
 mod delivery;
+mod events;
 mod faults;
 mod harness;
 mod ingest;

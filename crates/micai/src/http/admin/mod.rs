@@ -9,6 +9,7 @@ pub(super) mod budgets;
 pub(super) mod contacts;
 pub(super) mod conversations;
 pub(super) mod erasures;
+pub(super) mod events;
 pub(super) mod handover;
 pub(super) mod letters;
 pub(super) mod messages;

@@ -23,11 +23,12 @@ use crate::domain::fate::UnknownRules;
 use crate::domain::inbound::InboundState;
 use crate::domain::outbound::{MessageBody, NewOutbound, NextSend, Refusal, reply_key};
 use crate::domain::turn::{Claim, Decision, FinishOutcome, FinishedTurn, MessageTrace, TurnTrace};
-use crate::http::state::SendingRules;
+use crate::http::state::{EventStreams, SendingRules};
 use crate::http::{HttpState, router};
 use crate::ids::{ConversationId, Ids, OutboundId, TurnId};
 use crate::ingest::{Ingest, IngestRules};
 use crate::queue::{MemoryQueue, Topic, WakeQueue};
+use crate::shared::{Changes, InProcess, Shared};
 use crate::store::{Location, Store};
 use crate::templates::{TemplateBook, TemplateDesk};
 use crate::transport::{CloudApi, CloudApiConfig};
@@ -37,6 +38,7 @@ pub const VERIFY_TOKEN: &str = "verify-token-of-the-test";
 pub const APP_SECRET: &str = "app-secret-of-the-test";
 pub const PAGE_ROWS_MAX: usize = 100;
 pub const WEBHOOK_BODY_BYTES_MAX: usize = 65_536;
+const EVENT_STREAMS_MAX: usize = 2;
 const LEASE_SECONDS: i64 = 90;
 
 pub struct Platform {
@@ -88,6 +90,7 @@ impl Platform {
         let stop = CancellationToken::new();
         let queue: Arc<dyn WakeQueue> = Arc::new(MemoryQueue::start(shared.clone(), stop.clone()));
         let prices = Arc::new(PriceTable::compiled_in().unwrap());
+        let live: Arc<dyn Shared> = Arc::new(InProcess::default());
         let rules = IngestRules {
             secrets: vec![SecretString::from(APP_SECRET)],
             items_max: 1_000,
@@ -95,6 +98,7 @@ impl Platform {
             business_account_id: None,
             prices: prices.clone(),
             throughput: None,
+            changes: Changes::new(live.clone()),
         };
         let api = Arc::new(
             CloudApi::new(CloudApiConfig {
@@ -113,7 +117,9 @@ impl Platform {
             prices,
             store,
             queue,
-            shared: Arc::new(crate::shared::InProcess::default()),
+            changes: Changes::new(live.clone()),
+            shared: live,
+            event_streams: EventStreams::new(EVENT_STREAMS_MAX, CancellationToken::new()),
             clock: shared,
             verify_token: Some(SecretString::from(VERIFY_TOKEN)),
             admin_api_key: Some(SecretString::from(ADMIN_KEY)),
