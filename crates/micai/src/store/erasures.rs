@@ -165,6 +165,23 @@ pub(super) async fn ask_by_person(
     begin(tx, ids, &asked, Some(&receipt), &Actor::Platform).await
 }
 
+/// Who asked to be forgotten and turns out to be `into` is forgotten there as well: it begins anew with what both said before.
+pub(super) async fn follow_merge(tx: &mut Tx, from: ContactId, into: ContactId) -> Result<(), StoreError> {
+    on!(tx, |connection, D| {
+        sqlx::query(
+            "UPDATE erasures SET contact_id = $2, stage = $3, cursor_conversation = $4, cursor_id = $4
+             WHERE done_at IS NULL AND contact_id = $1",
+        )
+        .bind(from.0)
+        .bind(into.0)
+        .bind(batches::Stage::FIRST.as_str())
+        .bind(Uuid::nil())
+        .execute(connection)
+        .await?;
+    });
+    Ok(())
+}
+
 struct Asked {
     id: Uuid,
     contact_id: ContactId,

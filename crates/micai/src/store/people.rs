@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::consent;
 use super::db::{Ts, Tx, on, row};
 use super::error::StoreError;
 use super::familiar::Place;
 use super::identity::{ContactNames, IdentityWrites, KnownIdentity};
 use super::script::{Kind, Rows, Script};
+use super::{consent, erasures};
 use crate::domain::contact::{Address, AddressKind, PORTFOLIO_ID};
 use crate::domain::conversation::ConversationMode;
 use crate::domain::inbound::NewInbound;
@@ -356,6 +356,7 @@ pub(super) async fn write_people(
     for (from, into) in &writes.merges {
         consent::merge(tx, ids, *from, *into, now).await?;
         merge_contacts(tx, *from, *into).await?;
+        erasures::follow_merge(tx, *from, *into).await?;
         consent::spread(tx, *into, now).await?;
     }
     Ok(())

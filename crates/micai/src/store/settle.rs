@@ -220,7 +220,9 @@ async fn restore_bodies(tx: &mut Tx, settlements: &[Settle]) -> Result<(), Store
         "UPDATE outbound_messages SET kind = restored.kind, body = restored.body FROM restored
          WHERE outbound_messages.conversation_id = restored.conversation_id AND outbound_messages.id = restored.id
            AND coalesce(outbound_messages.state, '') IN ('queued', 'held')
-           AND outbound_messages.attempts = restored.attempt",
+           AND outbound_messages.attempts = restored.attempt
+           -- Somebody may have asked to be forgotten during the call.
+           AND outbound_messages.body ->> 'kind' <> 'erased'",
     );
     script.run(tx).await.map(drop)
 }

@@ -284,10 +284,13 @@ fn goes_further(next: DeliveryStatus, held: DeliveryStatus) -> bool {
     rank(next) > rank(held)
 }
 
-/// The row's place on the ladder, to be compared with [`DeliveryStatus::applies_below_rank`].
+/// The row's place on the ladder, to be compared with [`DeliveryStatus::applies_below_rank`]. What one call died of is final for that
+/// call: if another one of the same row has reached the person, they have it.
 const RANK: &str = "CASE outbound_messages.state
                    WHEN 'sent' THEN 1 WHEN 'delivered' THEN 2 WHEN 'read' THEN 3 WHEN 'played' THEN 4
-                   WHEN 'failed' THEN CASE WHEN outbound_messages.provider_message_id IS NULL THEN 0 ELSE 9 END
+                   WHEN 'failed' THEN CASE WHEN outbound_messages.provider_message_id IS NULL
+                       OR (outbound_messages.provider_message_id <> moves.provider_message_id
+                           AND moves.state IN ('delivered', 'read', 'played')) THEN 0 ELSE 9 END
                    WHEN 'cancelled' THEN CASE WHEN outbound_messages.provider_message_id IS NULL THEN 0 ELSE 9 END
                    ELSE 0 END";
 
@@ -401,6 +404,9 @@ fn move_sql(returning: &str) -> String {
          FROM moves
          WHERE outbound_messages.conversation_id = moves.conversation_id AND outbound_messages.id = moves.id
            AND outbound_messages.attempts > 0
+           -- That an earlier call of the row died says nothing about the one that counts.
+           AND (moves.state <> 'failed' OR outbound_messages.provider_message_id IS NULL
+                OR outbound_messages.provider_message_id = moves.provider_message_id)
            AND ({RANK} < moves.below_rank
                 OR (moves.charged_by IS NOT NULL AND outbound_messages.charged_by IS NULL
                     AND outbound_messages.state IN ('delivered', 'read', 'played')))

@@ -255,11 +255,12 @@ fn claimed_sql(tx: &Tx) -> String {
          JOIN conversations c ON c.id = m.conversation_id
          JOIN contacts p ON p.id = c.contact_id
          -- A binding is the person's: it also counts in a conversation that began on another number later.
-         JOIN agents a ON a.id = coalesce(c.agent_id,
+         -- Looked up, since somebody may have been bound to it at the moment in which it was deleted.
+         JOIN agents a ON a.id = coalesce((SELECT b.id FROM agents b WHERE b.id = coalesce(c.agent_id,
              (SELECT o.agent_id FROM conversations o
               -- Said so that only the index of the person's conversations fits.
               WHERE o.contact_id = c.contact_id AND coalesce(o.agent_id, '') <> ''
-              ORDER BY o.created_at DESC, o.id DESC LIMIT 1), l.default_agent)
+              ORDER BY o.created_at DESC, o.id DESC LIMIT 1))), l.default_agent)
          ORDER BY m.conversation_id, m.id"
     )
 }

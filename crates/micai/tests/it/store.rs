@@ -244,6 +244,32 @@ async fn an_unknown_send_waits_for_proof(world: &World) {
     assert_eq!(world.store.next_send(conversation, DEADLINE_SECONDS).await.unwrap(), NextSend::Nothing);
 }
 
+async fn the_news_of_one_call_is_not_taken_for_that_of_another(world: &World) {
+    let conversation = world.say("v1", "557", "hello").await;
+    world.answer(conversation, &["twice"]).await;
+    let first = world.due(conversation).await;
+    assert!(world.store.begin_send(&first).await.unwrap());
+    let error = SendError { code: None, reason: "timeout".to_owned(), detail: String::new() };
+    assert!(world.settle(&first, AttemptOutcome::Unknown { error }).await);
+    world.clock.advance(SignedDuration::from_secs(DEADLINE_SECONDS));
+    let unknown = world.store.overdue_unknowns(DEADLINE_SECONDS).await.unwrap();
+    let unknown = unknown.iter().find(|one| one.id == first.id).unwrap();
+    assert!(world.store.resend_unknown(unknown).await.unwrap());
+    let second = world.due(conversation).await;
+    assert!(world.store.begin_send(&second).await.unwrap());
+    assert!(world.settle(&second, accepted("v-second")).await);
+    // The first call had reached WhatsApp after all, and died there.
+    let died = NewStatus { after: AfterFailure::Template, ..status("v-first", Some(&first), DeliveryStatus::Failed) };
+    world.ingest(Vec::new(), vec![died]).await;
+    assert_eq!(world.state(&second).await, "sent", "the second is on its way");
+    world.ingest(Vec::new(), vec![status("v-second", None, DeliveryStatus::Failed)]).await;
+    assert_eq!(world.state(&second).await, "failed");
+    world.ingest(Vec::new(), vec![status("v-first", Some(&first), DeliveryStatus::Sent)]).await;
+    assert_eq!(world.state(&second).await, "failed", "that it was taken is no proof");
+    world.ingest(Vec::new(), vec![status("v-first", Some(&first), DeliveryStatus::Delivered)]).await;
+    assert_eq!(world.state(&second).await, "delivered", "they have it");
+}
+
 async fn however_many_sends_are_parked_the_next_one_gets_its_turn(world: &World) {
     let conversation = world.say("p1", "554", "hello").await;
     world.answer(conversation, &["0", "1", "2", "3", "4", "5", "6", "7", "8", "last"]).await;
@@ -341,6 +367,7 @@ async fn story(location: Location) {
     an_unknown_send_waits_for_proof(&world).await;
     however_many_sends_are_parked_the_next_one_gets_its_turn(&world).await;
     what_is_held_for_the_window_waits_for_the_person(&world).await;
+    the_news_of_one_call_is_not_taken_for_that_of_another(&world).await;
     rules_raise_the_version_of_their_agents(&world).await;
     lists_are_paged_to_the_end(&world).await;
     world.store.close().await;

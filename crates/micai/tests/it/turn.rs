@@ -3,8 +3,10 @@
 use reqwest::Method;
 use serde_json::json;
 use simulator::{BubbleStatus, InboundKind, InboundSpec, PhoneKind};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, SqliteConnection};
 
-use crate::harness::Stage;
+use crate::harness::{PATIENCE, Stage};
 
 const EVERY_KIND: [PhoneKind; 4] =
     [PhoneKind::Phone, PhoneKind::PhoneAndBsuid, PhoneKind::Username, PhoneKind::ParentBsuid];
@@ -51,6 +53,23 @@ async fn what_no_rule_knows_gets_the_fallback_with_the_words_as_written() {
     stage.simulator.say(&phone, "  Tell me  a JOKE ").unwrap();
     let heard = stage.replies(&phone, 1).await;
     assert_eq!(heard, ["I heard:   Tell me  a JOKE . I can help with weather or reminders."]);
+    stage.end().await;
+}
+
+/// As somebody who is bound to an agent at the moment in which it is deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_bound_to_an_agent_that_is_gone_is_answered_by_the_default_one() {
+    let stage = Stage::open().await;
+    let phone = stage.phone("Ana", PhoneKind::Phone);
+    stage.simulator.say(&phone, "hello").unwrap();
+    stage.replies(&phone, 1).await;
+    stage.settle().await;
+    let options = SqliteConnectOptions::new().filename(stage.database_path()).busy_timeout(PATIENCE);
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("UPDATE conversations SET agent_id = 'gone'").execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    stage.simulator.say(&phone, "are you there").unwrap();
+    assert!(stage.replies(&phone, 2).await[1].contains("are you there"));
     stage.end().await;
 }
 

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use micai::domain::agent::AgentId;
 use micai::domain::audit::{Actor, AuditAction};
-use micai::domain::contact::{Address, AddressKind, Person};
-use micai::domain::erasure::ErasureWish;
-use micai::domain::inbound::{RawEvent, WebhookFacts};
+use micai::domain::contact::{Address, AddressKind, IdentityChange, Person};
+use micai::domain::erasure::{ErasureWish, erased_error};
+use micai::domain::inbound::{InboundState, NewInbound, RawEvent, WebhookFacts};
+use micai::domain::outbound::{AttemptOutcome, MessageBody, Refusal, SendError, Settlement};
 use micai::domain::turn::{Effect, FinishOutcome};
 use micai::ids::ContactId;
 use micai::store::{ErasureStep, Location};
@@ -194,6 +196,63 @@ async fn a_long_history_goes_batch_by_batch(world: &World) {
     assert!(store.erase_contact(ContactId(Uuid::nil()), &Actor::Platform).await.unwrap().is_none());
 }
 
+/// Somebody asks to be forgotten, and turns out to be somebody we know before it is done: nothing of theirs stays.
+async fn who_is_forgotten_and_merged_is_forgotten(world: &World) {
+    let store = &world.store;
+    let elsewhere = NewInbound { phone_number_id: "900002".into(), ..message("mf-0", "15550020", SECRET, world.now()) };
+    let old = world.ingest(vec![elsewhere], Vec::new()).await.1[0];
+    world.answer(old, &[]).await;
+    let conversation = world.say("mf-1", "15550021", SECRET).await;
+    world.answer(conversation, &[&format!("you said {SECRET}")]).await;
+    let claimed = world.due(conversation).await;
+    let receipt_id = store.erase_contact(claimed.contact_id, &Actor::Platform).await.unwrap().unwrap();
+    let address = |value: &str| Address { kind: AddressKind::Phone, value: value.into() };
+    world.clock.advance(SignedDuration::from_secs(1));
+    let moved = NewInbound {
+        state: InboundState::Noted,
+        identity_change: Some(IdentityChange {
+            previous: vec![address("15550020")],
+            current: vec![address("15550021")],
+        }),
+        ..message("mf-2", "15550021", "moved", world.now())
+    };
+    world.ingest(vec![moved], Vec::new()).await;
+    while store.erase_step(receipt_id).await.unwrap() == ErasureStep::More {}
+    for conversation in [old, conversation] {
+        for entry in store.transcript(conversation, None, 100).await.unwrap() {
+            let entry = serde_json::to_value(entry).unwrap();
+            assert!(!entry.to_string().contains(SECRET), "{entry}");
+        }
+    }
+    assert!(store.open_erasures(10).await.unwrap().is_empty());
+}
+
+/// A template that stood in for somebody's words is refused after they were erased: the words do not come back.
+async fn what_is_erased_during_a_call_stays_erased(world: &World) {
+    let store = &world.store;
+    let conversation = world.say("ec-1", "15550022", "hello").await;
+    world.answer(conversation, &[&format!("you said {SECRET}")]).await;
+    let called = world.due(conversation).await;
+    let template = MessageBody::Text { text: "A template in its place.".into() };
+    assert!(store.begin_send_as(&called, Some(template)).await.unwrap());
+    let receipt_id = store.erase_contact(called.contact_id, &Actor::Platform).await.unwrap().unwrap();
+    while store.erase_step(receipt_id).await.unwrap() == ErasureStep::More {}
+    let error = SendError { code: None, reason: "template_paused".into(), detail: String::new() };
+    let settlement = Settlement {
+        conversation_id: conversation,
+        outbound_id: called.id,
+        attempt: called.attempts + 1,
+        begun_at: world.now(),
+        http_status: Some(400),
+        outcome: AttemptOutcome::NeedsTemplate { error },
+        restored: Some(called.body.clone()),
+    };
+    store.settle(settlement).await.unwrap();
+    let erased = world.due(conversation).await;
+    assert_eq!(erased.body, MessageBody::Erased);
+    store.refuse_send(&erased, Refusal::Cancel(erased_error())).await.unwrap();
+}
+
 impl World {
     fn now(&self) -> jiff::Timestamp {
         micai::clock::Clock::now(&self.clock)
@@ -205,6 +264,8 @@ async fn a_long_history_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let world = world(Location::Sqlite { path: folder.path().join("micai.db"), readers_max: 4 }).await;
     a_long_history_goes_batch_by_batch(&world).await;
+    who_is_forgotten_and_merged_is_forgotten(&world).await;
+    what_is_erased_during_a_call_stays_erased(&world).await;
     world.store.close().await;
 }
 
@@ -213,5 +274,7 @@ async fn a_long_history_on_postgres() {
     let server = Postgres::start().await;
     let world = world(server.location()).await;
     a_long_history_goes_batch_by_batch(&world).await;
+    who_is_forgotten_and_merged_is_forgotten(&world).await;
+    what_is_erased_during_a_call_stays_erased(&world).await;
     world.store.close().await;
 }
