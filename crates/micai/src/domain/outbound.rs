@@ -435,6 +435,8 @@ pub struct Settlement {
 pub enum Refusal {
     /// Wait until something changes.
     Hold(SendError),
+    /// Wait until the person writes, if they have not done so since they last wrote as far as was known.
+    HoldForWindow(SendError, Option<Timestamp>),
     /// Wait until this is no longer paused.
     Pause(PauseKey, SendError),
     /// It cannot go out: a dead letter.

@@ -196,7 +196,10 @@ impl Sender {
                     // What is paused for templates did not concern it before.
                     permission = self.check(&candidate, &pauses, &country, now);
                 }
-                Err(error) => return self.put_aside(&candidate, Refusal::Hold(error)).await,
+                Err(error) => {
+                    let refusal = Refusal::HoldForWindow(error, candidate.last_inbound_at);
+                    return self.put_aside(&candidate, refusal).await;
+                }
             }
         }
         let refusal = match permission {
@@ -204,7 +207,7 @@ impl Sender {
                 Ok(()) => return Ok(Prepared::Send(Box::new(Send { candidate, own_words, country }))),
                 Err(refusal) => refusal,
             },
-            Permission::NeedsTemplate => Refusal::Hold(policy::window_closed("")),
+            Permission::NeedsTemplate => Refusal::HoldForWindow(policy::window_closed(""), candidate.last_inbound_at),
             Permission::Suppress => Refusal::Suppress { request: self.transport.preview(&candidate) },
             Permission::Wait(instant) => return Ok(Prepared::Settled(Step::Wait(instant))),
             Permission::Pause(key, error) => Refusal::Pause(key, error),
@@ -234,7 +237,8 @@ impl Sender {
         let is_letter = matches!(refusal, Refusal::Fail(_));
         let moved = self.store.refuse_send(candidate, refusal).await?;
         self.tell(candidate.conversation_id, is_letter);
-        Ok(after(moved))
+        // Not moved: something has changed meanwhile, such as the window.
+        Ok(if moved.moved { after(moved) } else { Step::Next })
     }
 
     /// Writes the intent, calls, and writes what came of it.
@@ -419,9 +423,11 @@ fn after(moved: Moved) -> Step {
 
 fn refusal_word(refusal: &Refusal) -> &str {
     match refusal {
-        Refusal::Hold(error) | Refusal::Pause(_, error) | Refusal::Cancel(error) | Refusal::Fail(error) => {
-            &error.reason
-        }
+        Refusal::Hold(error)
+        | Refusal::HoldForWindow(error, _)
+        | Refusal::Pause(_, error)
+        | Refusal::Cancel(error)
+        | Refusal::Fail(error) => &error.reason,
         Refusal::Suppress { .. } => "outbound_off",
     }
 }

@@ -348,6 +348,8 @@ async fn refuse(tx: &mut Tx, refusals: &[Refuse]) -> Result<Vec<Moved>, StoreErr
         ("error", Kind::Json),
         ("request", Kind::Json),
         ("refused_at", Kind::Instant),
+        ("is_for_window", Kind::Flag),
+        ("last_inbound_at", Kind::Instant),
     ];
     let mut rows = Rows::new("refusals", COLUMNS);
     let mut holds = pause_holds();
@@ -356,7 +358,9 @@ async fn refuse(tx: &mut Tx, refusals: &[Refuse]) -> Result<Vec<Moved>, StoreErr
             hold(&mut holds, pause, refuse.conversation_id, refuse.id);
         }
         let (state, error, request) = match &refuse.refusal {
-            Refusal::Hold(error) | Refusal::Pause(_, error) => (SendState::Held, Some(error), None),
+            Refusal::Hold(error) | Refusal::HoldForWindow(error, _) | Refusal::Pause(_, error) => {
+                (SendState::Held, Some(error), None)
+            }
             Refusal::Fail(error) => (SendState::Failed, Some(error), None),
             Refusal::Suppress { request } => (SendState::Suppressed, None, Some(request)),
             Refusal::Cancel(error) => (SendState::Cancelled, Some(error), None),
@@ -369,17 +373,27 @@ async fn refuse(tx: &mut Tx, refusals: &[Refuse]) -> Result<Vec<Moved>, StoreErr
             Cell::json_or_null(error)?,
             Cell::json_or_null(request)?,
             refuse.now.into(),
+            matches!(refuse.refusal, Refusal::HoldForWindow(..)).into(),
+            match refuse.refusal {
+                Refusal::HoldForWindow(_, last_inbound_at) => last_inbound_at.into(),
+                _ => None::<Timestamp>.into(),
+            },
         ]);
     }
     let mut script = Script::default();
     let rows = script.batch(rows);
     let moved = script.ask(
         &[rows],
+        // What is held when its window has just opened would wait for the next message of its person, and they may have no reason
+        // to write one.
         "UPDATE outbound_messages SET state = refusals.state, error = refusals.error, request = refusals.request,
              updated_at = refusals.refused_at
          FROM refusals
          WHERE outbound_messages.conversation_id = refusals.conversation_id AND outbound_messages.id = refusals.id
            AND coalesce(outbound_messages.state, '') = 'queued' AND outbound_messages.attempts = refusals.attempts
+           AND (NOT refusals.is_for_window
+                OR (SELECT c.last_inbound_at FROM conversations c WHERE c.id = refusals.conversation_id)
+                   IS NOT DISTINCT FROM refusals.last_inbound_at)
          RETURNING outbound_messages.id AS id",
     );
     let waiting = script.ask(&[rows], waiting_beside("refusals"));

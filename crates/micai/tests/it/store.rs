@@ -290,9 +290,19 @@ async fn however_many_sends_are_parked_the_next_one_gets_its_turn(world: &World)
 async fn what_is_held_for_the_window_waits_for_the_person(world: &World) {
     let conversation = world.say("w1", "556", "hello").await;
     world.answer(conversation, &["held"]).await;
+    let seen = world.due(conversation).await;
+    // They write at the moment in which it is put aside: nothing would let it go.
+    world.clock.advance(SignedDuration::from_secs(1));
+    world.say("w0", "556", "hello").await;
+    world.answer(conversation, &[]).await;
+    let closed = |seen: &SendCandidate| {
+        let error = SendError { code: None, reason: "window_closed".to_owned(), detail: "It is closed.".to_owned() };
+        Refusal::HoldForWindow(error, seen.last_inbound_at)
+    };
+    let refused = world.store.refuse_send(&seen, closed(&seen)).await.unwrap();
+    assert!(!refused.moved && world.state(&seen).await == "queued", "it is looked at once more");
     let held = world.due(conversation).await;
-    let closed = SendError { code: None, reason: "window_closed".to_owned(), detail: "It is closed.".to_owned() };
-    world.store.refuse_send(&held, Refusal::Hold(closed)).await.unwrap();
+    assert!(world.store.refuse_send(&held, closed(&held)).await.unwrap().moved);
     for (id, opens_window, state) in [("w2", false, "held"), ("w3", true, "queued")] {
         world.say(id, "556", "hello").await;
         let claim = world.store.claim(conversation, LEASE_SECONDS).await.unwrap().unwrap();
