@@ -243,7 +243,8 @@ impl Sender {
 
     /// Writes the intent, calls, and writes what came of it.
     async fn attempt(&self, send: Send) -> Result<Step, StoreError> {
-        let Send { candidate, own_words, country } = &send;
+        let Send { candidate, own_words, country } = send;
+        let candidate = &candidate;
         let begun_at = self.clock.now();
         let body = own_words.as_ref().map(|_| candidate.body.clone());
         if !self.store.begin_send_as(candidate, body).await? {
@@ -254,12 +255,11 @@ impl Sender {
         crate::crash::point("call");
         self.note_api(call.api_answered).await;
         let pause = match &call.delivery {
-            Delivery::Refused(refused) => self.pause(refused, candidate, country).await,
+            Delivery::Refused(refused) => self.pause(refused, candidate, &country).await,
             Delivery::Accepted { .. } | Delivery::Unknown { .. } => None,
         };
         // Another template may say it, as long as this one is passed over from now on.
-        let restored =
-            own_words.clone().filter(|_| pause.as_ref().is_some_and(|(key, _)| key.scope == PauseScope::Template));
+        let restored = own_words.filter(|_| pause.as_ref().is_some_and(|(key, _)| key.scope == PauseScope::Template));
         let is_passed_over = restored.is_some() && pause.as_ref().is_some_and(|(_, is_set)| *is_set);
         let attempt = candidate.attempts + 1;
         let outcome = {

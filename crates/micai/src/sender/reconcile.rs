@@ -69,17 +69,16 @@ pub async fn look(
     let mut stuck = Stuck::default();
     let mut lines = Lines::default();
     for unknown in store.overdue_unknowns(limits.unknown_deadline_seconds).await? {
-        if !unknown.may_go_again() {
-            stuck.add(&unknown);
-            continue;
-        }
-        let Some(open_since) = lines.open_since(store, &unknown).await? else {
+        let open_since = match unknown.may_go_again() {
+            true => lines.open_since(store, &unknown).await?,
+            false => None,
+        };
+        let Some(open_since) = open_since else {
             stuck.add(&unknown);
             continue;
         };
-        if unknown.call.heard_by(open_since) > clock.now() {
-            // Its time is not over yet.
-        } else if store.resend_unknown(&unknown).await? {
+        let is_proved = unknown.call.heard_by(open_since) <= clock.now();
+        if is_proved && store.resend_unknown(&unknown).await? {
             tracing::warn!(
                 outbound_id = %unknown.id,
                 "no status came although statuses of later messages did: it is sent once more"

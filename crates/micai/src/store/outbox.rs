@@ -212,10 +212,11 @@ async fn next(tx: &mut Tx, requests: &[NextRequest]) -> Result<Vec<NextSend>, St
 }
 
 /// The heads of outboxes, found through the index of open sends alone. What is parked holds up nobody: it must not fill the
-/// head of the line either.
+/// head of the line either: as [`LostCall::settles_by`], whose bound on a long silence [`first_in_line`] knows.
 fn heads_sql(tx: &Tx) -> String {
     let open = "h.state IN ('queued', 'sending', 'unknown', 'held') AND h.state IN ('queued', 'sending', 'unknown')
-           AND h.conversation_id = w.conversation_id AND (h.state <> 'unknown' OR h.updated_at + (h.updated_at - h.sending_at) > w.parked_since)";
+           AND h.conversation_id = w.conversation_id
+           AND (h.state <> 'unknown' OR h.updated_at + (h.updated_at - h.sending_at) > w.parked_since)";
     let heads = match tx {
         Tx::Pg(..) => format!(
             "wanted w CROSS JOIN LATERAL

@@ -44,7 +44,8 @@ impl Verb<Reserve, Reservation> for ReserveVerb {
 impl Store {
     /// Puts aside what a send may cost, in every budget that it counts against, or in none. A repeated attempt finds what
     /// the first one put aside; where that no longer suffices, since it is to go out as something dearer, in another period or
-    /// against another budget, it is given back and decided anew. What does not fit is written down as waiting for its budget: the caller holds it.
+    /// against another budget, it is given back and decided anew. What does not fit is written down as waiting for its budget:
+    /// the caller holds it.
     pub async fn reserve_spend(&self, request: SpendRequest) -> Result<Reservation, StoreError> {
         self.lanes.reserve.submit(Reserve { request, now: self.clock.now() }).await
     }
@@ -383,7 +384,6 @@ async fn write(
 
 /// Only what was seen: if another process decided the same send meanwhile, the new rows meet its own, and this one asks again.
 async fn give_back(tx: &mut Tx, given_back: &[(&SpendRequest, PutAside)]) -> Result<(), StoreError> {
-    let mut script = Script::default();
     const COLUMNS: &[(&str, Kind)] =
         &[("conversation_id", Kind::Id), ("outbound_id", Kind::Id), ("budget_id", Kind::Text), ("amount", Kind::Whole)];
     let mut rows = Rows::new("given_back", COLUMNS);
@@ -391,6 +391,7 @@ async fn give_back(tx: &mut Tx, given_back: &[(&SpendRequest, PutAside)]) -> Res
         let (conversation_id, outbound_id) = (request.conversation_id.0, request.outbound_id.0);
         rows.push([conversation_id.into(), outbound_id.into(), (&one.key.0).into(), one.amount.into()]);
     }
+    let mut script = Script::default();
     let rows = script.batch(rows);
     script.step(
         &[rows],

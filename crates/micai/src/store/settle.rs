@@ -80,15 +80,9 @@ async fn settle_and_note(tx: &mut Tx, ids: &Ids, settlements: &[Settle]) -> Resu
             MarketingRefusal::of(Some(error), settlement.conversation_id, settlement.outbound_id, settle.now)
         })
         .collect();
-    if !refusals.is_empty() {
-        tx.together().await?;
-    }
     let returned: Vec<_> = settlements.iter().filter_map(|settle| returned(&settle.settlement)).collect();
-    if !returned.is_empty() {
-        tx.together().await?;
-    }
     let restores = settlements.iter().any(|settle| settle.settlement.restored.is_some());
-    if restores {
+    if restores || !refusals.is_empty() || !returned.is_empty() {
         tx.together().await?;
     }
     let moved = settle(tx, settlements).await?;

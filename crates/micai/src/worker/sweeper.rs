@@ -50,30 +50,21 @@ async fn sweep(
     sends_rest: bool,
 ) -> Result<(), StoreError> {
     let before = clock.now() - SignedDuration::from_secs(grace_seconds);
-    announce_turns(store, queue, before).await?;
+    announce(store, queue, Topic::Turn, before).await?;
     if !sends_rest {
-        announce_sends(store, queue, before).await?;
+        announce(store, queue, Topic::Send, before).await?;
     }
     forget::sweep(store, queue).await
 }
 
-async fn announce_turns(store: &Store, queue: &dyn WakeQueue, before: Timestamp) -> Result<(), StoreError> {
+async fn announce(store: &Store, queue: &dyn WakeQueue, topic: Topic, before: Timestamp) -> Result<(), StoreError> {
     let mut after = ConversationId(Uuid::nil());
     loop {
-        let page = store.forgotten_turns(before, after, PAGE_ROWS_MAX).await?;
-        queue.announce(Topic::Turn, &page);
-        match last_of_full(&page) {
-            Some(last) => after = last,
-            None => return Ok(()),
-        }
-    }
-}
-
-async fn announce_sends(store: &Store, queue: &dyn WakeQueue, before: Timestamp) -> Result<(), StoreError> {
-    let mut after = ConversationId(Uuid::nil());
-    loop {
-        let page = store.forgotten_sends(before, after, PAGE_ROWS_MAX).await?;
-        queue.announce(Topic::Send, &page);
+        let page = match topic {
+            Topic::Turn => store.forgotten_turns(before, after, PAGE_ROWS_MAX).await?,
+            Topic::Send => store.forgotten_sends(before, after, PAGE_ROWS_MAX).await?,
+        };
+        queue.announce(topic, &page);
         match last_of_full(&page) {
             Some(last) => after = last,
             None => return Ok(()),

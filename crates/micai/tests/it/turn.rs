@@ -3,10 +3,8 @@
 use reqwest::Method;
 use serde_json::json;
 use simulator::{BubbleStatus, InboundKind, InboundSpec, PhoneKind};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection as _, SqliteConnection};
 
-use crate::harness::{PATIENCE, Stage};
+use crate::harness::Stage;
 
 const EVERY_KIND: [PhoneKind; 4] =
     [PhoneKind::Phone, PhoneKind::PhoneAndBsuid, PhoneKind::Username, PhoneKind::ParentBsuid];
@@ -64,10 +62,7 @@ async fn whoever_is_bound_to_an_agent_that_is_gone_is_answered_by_the_default_on
     stage.simulator.say(&phone, "hello").unwrap();
     stage.replies(&phone, 1).await;
     stage.settle().await;
-    let options = SqliteConnectOptions::new().filename(stage.database_path()).busy_timeout(PATIENCE);
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    sqlx::query("UPDATE conversations SET agent_id = 'gone'").execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
+    stage.sql("UPDATE conversations SET agent_id = 'gone'").await;
     stage.simulator.say(&phone, "are you there").unwrap();
     assert!(stage.replies(&phone, 2).await[1].contains("are you there"));
     stage.end().await;
